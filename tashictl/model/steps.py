@@ -1,0 +1,240 @@
+"""Steps: what a plan is made of. Planning turns a step into text, execute carries it out.
+
+A step's class says what a failure after it means: REVERSIBLE can be undone, PIVOT is the point
+after which we only go on, FORWARD is never undone. Every do can be done twice and checks first.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+from msgspec import Struct
+
+
+class StepClass(Enum):
+    """What may follow a step that was done."""
+
+    REVERSIBLE = "reversible"
+    PIVOT = "pivot"
+    FORWARD = "forward"
+
+
+class HostStep(Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
+    """A step that is carried out on one host for one VM (or, for host steps, for none).
+
+    `folder` is the VM's durable folder, `run_folder` the one that is gone at reboot; both absolute.
+    """
+
+    step_class: ClassVar[StepClass] = StepClass.FORWARD
+    scripted: ClassVar[bool] = True  # travels as shell text; else the controller does it itself
+
+    host: str
+    uuid: str
+    folder: str
+    run_folder: str
+
+    @property
+    def name(self) -> str:
+        """The step's kind, as the journal, the fault points and `op show` name it."""
+        return type(self).__name__
+
+
+class WriteManifest(HostStep, frozen=True, kw_only=True, tag=True):
+    """Write the VM's manifest beside its disks: first of all steps, so that nothing is ownerless.
+
+    `manifest` is JSON text without its closing brace when `add_started` (the host then appends
+    what only it knows: pid, start time, boot id of the QEMU).
+    """
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    phase: str
+    manifest: str
+    add_started: bool = False
+
+
+class CreateOverlay(HostStep, frozen=True, kw_only=True, tag=True):
+    """Create the overlay of a disk if it is absent; an existing one is never touched.
+
+    `base` must resolve to a file below `image_folder`; formats are ``qcow2`` or ``raw``.
+    """
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    path: str
+    base: str
+    base_format: str
+    image_folder: str
+
+
+class CheckImage(HostStep, frozen=True, kw_only=True, tag=True):
+    """Check that a persistent disk's image is there, below `image_folder`, no link out of it."""
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    path: str
+    image_folder: str
+
+
+class WriteIfup(HostStep, frozen=True, kw_only=True, tag=True):
+    """Write ``/etc/qemu-ifup.<network id>``, unless an operator's own file is there."""
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    path: str
+    content: str
+
+
+class AddTap(HostStep, frozen=True, kw_only=True, tag=True):
+    """Create a TAP device and hand it to the network's ifup script."""
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    tap: str
+    ifup: str
+
+
+class StartQemu(HostStep, frozen=True, kw_only=True, tag=True):
+    """Start QEMU holding run.lock, unless it is alive already; wait for its sockets.
+
+    `binaries` are tried in order; `argv` is without the binary; `wait_s` is how long QEMU may take
+    to open its QMP socket.
+    """
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    binaries: tuple[str, ...]
+    argv: tuple[str, ...]
+    wait_s: int = 20
+
+
+class AwaitQmp(HostStep, frozen=True, kw_only=True, tag=True):
+    """Greet QEMU over QMP and check that it is this VM and runs; then we only go on."""
+
+    step_class: ClassVar[StepClass] = StepClass.PIVOT
+    scripted: ClassVar[bool] = False
+    socket: str
+
+
+class KillQemu(HostStep, frozen=True, kw_only=True, tag=True):
+    """End the VM's QEMU: TERM, wait, KILL; done when run.lock is free and no process left."""
+
+    wait_s: int = 10
+
+
+class RemoveTap(HostStep, frozen=True, kw_only=True, tag=True):
+    """Delete a TAP device if it exists."""
+
+    tap: str
+
+
+class RemoveDir(HostStep, frozen=True, kw_only=True, tag=True):
+    """Remove the VM's folders, the manifest last; refuses while a QEMU lives."""
+
+
+class MakeFolder(HostStep, frozen=True, kw_only=True, tag=True):
+    """Make a folder below the image folder, if it is absent."""
+
+    path: str
+
+
+class PutImage(HostStep, frozen=True, kw_only=True, tag=True):
+    """Stream an image to a host's image folder: a part file, checked, then renamed into place.
+
+    The content comes from the operation's caller; `folder` is the image folder. Not undone: a part
+    file that stays is completed by the next import, and is removed when the import fails.
+    """
+
+    scripted: ClassVar[bool] = False
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class PlaceImage(HostStep, frozen=True, kw_only=True, tag=True):
+    """Check a part file's sha256 and give it its name; a file of that name must be the same."""
+
+    part: str
+    path: str
+    sha256: str
+
+
+class RemoveFile(HostStep, frozen=True, kw_only=True, tag=True):
+    """Remove one file (a part file of a failed import) if it exists."""
+
+    path: str
+
+
+Step = (
+    WriteManifest
+    | CreateOverlay
+    | CheckImage
+    | WriteIfup
+    | AddTap
+    | StartQemu
+    | AwaitQmp
+    | KillQemu
+    | RemoveTap
+    | RemoveDir
+    | MakeFolder
+    | PutImage
+    | PlaceImage
+    | RemoveFile
+)
+Plan = tuple[Step, ...]
+
+
+class Fence(Struct, frozen=True, kw_only=True):
+    """What a changing script carries so that a late or repeated one does nothing.
+
+    (epoch, operation, attempt) are compared with what the host knows of `uuid`; `counter` is the
+    database's operation counter, compared with the highest one the host has seen: a host that
+    knows more proves the database to be an old copy; so does a manifest of a higher `generation`.
+    `not_after_s` is in the host's clock. `uuid` is ``host`` for what concerns no single VM.
+    """
+
+    cluster: str
+    epoch: int
+    operation: int
+    attempt: int
+    counter: int
+    generation: int
+    uuid: str
+    lib_dir: str
+    not_after_s: int
+    lock_wait_s: int = 30
+    controller: str = ""
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """Steps that follow each other on one host and travel as one script in one exec.
+
+    `indexes` are the steps' places in the plan.
+    """
+
+    host: str
+    indexes: tuple[int, ...]
+    steps: tuple[Step, ...]
+
+
+def batches(
+    plan: Plan, split_at: str | None = None, only: range | None = None
+) -> tuple[Batch, ...]:
+    """Group a plan into batches; a step that is not scripted stands alone.
+
+    `split_at` names a step kind that must begin and end a batch of its own (fault points); `only`
+    takes a part of the plan, whose steps keep their places.
+    """
+    found: list[Batch] = []
+    for index in only or range(len(plan)):
+        step = plan[index]
+        last = found[-1] if found else None
+        joins = (
+            last is not None
+            and last.host == step.host
+            and step.scripted
+            and last.steps[-1].scripted
+            and split_at not in (step.name, last.steps[-1].name)
+        )
+        if joins and last is not None:
+            found[-1] = Batch(
+                host=last.host, indexes=(*last.indexes, index), steps=(*last.steps, step)
+            )
+        else:
+            found.append(Batch(host=step.host, indexes=(index,), steps=(step,)))
+    return tuple(found)

@@ -1,0 +1,208 @@
+"""A VM: wanted, observed, under way; Tashi's states are a view of these three."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import Struct
+
+
+class Wanted(Enum):
+    """What the operator asked for."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    SUSPENDED = "suspended"
+    ABSENT = "absent"
+
+
+class Seen(Enum):
+    """What a host said of a VM, or that none could be asked."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    SUSPENDED = "suspended"
+    UNKNOWN = "unknown"
+
+
+class OperationKind(Enum):
+    """The operations whose plans this version knows."""
+
+    CREATE = "create"
+    DESTROY = "destroy"
+    IMAGE_IMPORT = "image-import"
+
+
+class TashiState(Enum):
+    """Tashi's sixteen states with Tashi's numbers."""
+
+    Pending = 1
+    Activating = 2
+    Running = 3
+    Pausing = 4
+    Paused = 5
+    Unpausing = 6
+    Suspending = 7
+    Resuming = 8
+    MigratePrep = 9
+    MigrateTrans = 10
+    ShuttingDown = 11
+    Destroying = 12
+    Orphaned = 13
+    Held = 14
+    Exited = 15
+    Suspended = 16
+
+
+_S = TashiState
+_ALIVE = {_S.Pausing, _S.Suspending, _S.MigratePrep, _S.ShuttingDown, _S.Destroying}
+_LOST = {_S.Orphaned, _S.Exited}
+
+# From Tashi's life cycle: what may follow what. A VM that is removed has no state any more.
+LEGAL: dict[TashiState, frozenset[TashiState]] = {
+    _S.Pending: frozenset({_S.Activating, _S.Held, _S.Resuming, _S.Destroying}),
+    _S.Held: frozenset({_S.Pending, _S.Activating, _S.Resuming, _S.Destroying}),
+    _S.Activating: frozenset({_S.Running, _S.Held, _S.Pending, _S.Destroying, *_LOST}),
+    _S.Running: frozenset(_ALIVE | _LOST),
+    _S.Pausing: frozenset({_S.Paused, _S.Running, *_LOST}),
+    _S.Paused: frozenset({_S.Unpausing, _S.Running, _S.Destroying, *_LOST}),
+    _S.Unpausing: frozenset({_S.Running, _S.Paused, *_LOST}),
+    _S.Suspending: frozenset({_S.Suspended, _S.Running, *_LOST}),
+    _S.Suspended: frozenset({_S.Pending, _S.Resuming, _S.Destroying}),
+    _S.Resuming: frozenset({_S.Running, _S.Suspended, _S.Held, _S.Destroying, *_LOST}),
+    _S.MigratePrep: frozenset({_S.MigrateTrans, _S.Running, *_LOST}),
+    _S.MigrateTrans: frozenset({_S.Running, *_LOST}),
+    _S.ShuttingDown: frozenset({_S.Exited, _S.Running, _S.Destroying, _S.Orphaned}),
+    _S.Destroying: frozenset({_S.Orphaned}),
+    _S.Orphaned: frozenset({_S.Running, _S.Paused, _S.Destroying, _S.Exited, _S.Held}),
+    _S.Exited: frozenset({_S.Pending, _S.Activating, _S.Destroying}),
+}
+
+
+class DiskSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One disk of a VM: an image by name; not persistent means an overlay that dies with the VM.
+
+    `format` is the image's (``qcow2`` or ``raw``); `locality` says whether the image lies on one
+    host or on all (``host`` or ``shared``).
+    """
+
+    index: int
+    source: str = "image"
+    name: str
+    persistent: bool = False
+    format: str = "qcow2"
+    locality: str = "host"
+    sha256: str | None = None
+
+
+class NicSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One network interface of a VM; `network` is a network id."""
+
+    index: int
+    network: int
+    mac: str
+    ip: str | None = None
+    fqdn: str | None = None
+
+
+class Machine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The guest-visible machine, frozen at first start so that no later QEMU changes the guest.
+
+    `type` is a versioned machine type; `cpu` the full ``-cpu`` text; `devices` are JSON objects of
+    ``-device`` (without host-side references resolved later), each with its id and PCI address;
+    `firmware` is ``bios`` or a name. `options` are guest-visible ones of ``-machine``.
+    Not `migratable` is a guest whose CPU is that of its host.
+    """
+
+    type: str
+    cpu: str
+    firmware: str = "bios"
+    options: tuple[tuple[str, str], ...] = ()
+    devices: tuple[dict[str, str | int | bool], ...] = ()
+    migratable: bool = True
+
+
+class VmSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the operator asked for, complete: everything from which a VM is made."""
+
+    cores: int = 1
+    memory_mib: int = 128
+    disks: tuple[DiskSpec, ...] = ()
+    nics: tuple[NicSpec, ...] = ()
+    hints: dict[str, str] = {}
+    arch: str = "x86_64"
+    machine: Machine | None = None
+
+
+class Observed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was seen of a VM and when (ISO-8601 UTC); for UNKNOWN, `at` is since when."""
+
+    what: Seen = Seen.UNKNOWN
+    at: str | None = None
+    boot_id: str | None = None
+    generation: int | None = None
+
+
+class OperationRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The operation that holds a VM; its journal says how far it got."""
+
+    id: int
+    kind: OperationKind
+    started: str
+
+
+class Vm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A VM as the database keeps it; `host` is where it is, or where its claim is."""
+
+    id: int
+    name: str
+    uuid: str
+    user: str
+    spec: VmSpec
+    wanted: Wanted = Wanted.RUNNING
+    observed: Observed = Observed()
+    operation: OperationRef | None = None
+    host: str | None = None
+    held: bool = False
+    generation: int = 1
+    created: str
+    started: str | None = None
+    pid: int | None = None
+    reason: str | None = None
+
+    @property
+    def state(self) -> TashiState:
+        """Tashi's state, a view of wanted, observed, operation and host."""
+        return state_of(self)
+
+
+def state_of(vm: Vm) -> TashiState:
+    """View the three columns as one of Tashi's sixteen states."""
+    if vm.wanted is Wanted.ABSENT:
+        return TashiState.Destroying
+    if vm.operation is not None:
+        return _UNDER_WAY.get(vm.operation.kind, TashiState.Activating)
+    if vm.observed.what is Seen.UNKNOWN:
+        if vm.host is not None:
+            return TashiState.Orphaned
+        return TashiState.Held if vm.held else TashiState.Pending
+    return _AT_REST[vm.observed.what]
+
+
+_UNDER_WAY = {
+    OperationKind.CREATE: TashiState.Activating,
+    OperationKind.DESTROY: TashiState.Destroying,
+}
+_AT_REST = {
+    Seen.RUNNING: TashiState.Running,
+    Seen.PAUSED: TashiState.Paused,
+    Seen.STOPPED: TashiState.Exited,
+    Seen.SUSPENDED: TashiState.Suspended,
+}
+
+
+def may_follow(before: TashiState, after: TashiState) -> bool:
+    """Whether Tashi's life cycle allows `after` to follow `before`."""
+    return before is after or after in LEGAL[before]
