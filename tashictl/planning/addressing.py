@@ -1,0 +1,38 @@
+"""Addresses as operators write them: MACs, IPs, and ``--nic NET[:IP[:MAC]]``."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+# A MAC at the end has six parts with colons; an IPv6 address stands in brackets.
+_NIC = re.compile(
+    r"([^:\[\]]*)"
+    r"(?::(\[[^\]]*\]|[^:\[\]]*))?"
+    r"(?::((?:[0-9A-Fa-f]{1,2}:){5}[0-9A-Fa-f]{1,2}))?"
+)
+
+
+def split_nic(text: str) -> tuple[str | None, str | None, str | None]:
+    """Split ``NET[:IP[:MAC]]`` into network, IP and MAC; empty parts are None. Raises ValueError."""
+    match = _NIC.fullmatch(text)
+    if match is None:
+        raise ValueError("not NET[:IP[:MAC]] (an IPv6 address in brackets)")
+    network, ip, mac = match.groups()
+    return network or None, address(ip) if ip else None, check_mac(mac) if mac else None
+
+
+def address(text: str) -> str:
+    """An IP address in its normal form; raises ValueError."""
+    return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
+
+
+def check_mac(text: str) -> str:
+    """A unicast MAC address in lower case; raises ValueError."""
+    mac = text.lower()
+    if not _MAC.fullmatch(mac):
+        raise ValueError(f"{text!r} is no MAC address")
+    if int(mac[:2], 16) & 1:
+        raise ValueError(f"{text!r} is a multicast address")
+    return mac

@@ -1,0 +1,122 @@
+"""From a placed VM to the steps that make it run, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tashictl.model.cluster import Host
+from tashictl.model.network import Network
+from tashictl.model.settings import Settings
+from tashictl.model.steps import (
+    AddTap,
+    AwaitQmp,
+    CheckImage,
+    CreateOverlay,
+    KillQemu,
+    Plan,
+    RemoveDir,
+    RemoveTap,
+    StartQemu,
+    Step,
+    WriteIfup,
+    WriteManifest,
+)
+from tashictl.model.vm import Vm
+from tashictl.planning import manifest, paths, qemu, render
+
+
+def plan(
+    vm: Vm, host: Host, networks: Iterable[Network], settings: Settings, ifup_template: str
+) -> Plan:
+    """The steps that create `vm` on `host`; its operation must be set and its machine frozen."""
+    where = paths.of(vm.uuid, settings)
+    at = paths.at(host.name, vm.uuid, settings)
+    cluster = settings.tashictl.cluster_id
+    operation = vm.operation.id if vm.operation else 0
+    by_id = {n.id: n for n in networks}
+    steps: list[Step] = [
+        WriteManifest(
+            **at, phase="creating", manifest=manifest.text(vm, cluster, "creating", operation)
+        )
+    ]
+    for disk in vm.spec.disks:
+        image = f"{where.image_folder}/{disk.name}"
+        if disk.persistent:
+            steps.append(CheckImage(**at, path=image, image_folder=where.image_folder))
+        else:
+            steps.append(
+                CreateOverlay(
+                    **at,
+                    path=where.disk(disk),
+                    base=image,
+                    base_format=disk.format,
+                    image_folder=where.image_folder,
+                )
+            )
+    for network_id in dict.fromkeys(nic.network for nic in vm.spec.nics):
+        content = render.ifup(ifup_template, by_id[network_id])
+        steps.append(WriteIfup(**at, path=paths.ifup(network_id, settings), content=content))
+    for nic in vm.spec.nics:
+        steps.append(
+            AddTap(**at, tap=paths.tap(vm, nic.index), ifup=paths.ifup(nic.network, settings))
+        )
+    steps += [
+        start(vm, host, settings),
+        WriteManifest(
+            **at,
+            phase="running",
+            manifest=manifest.open_text(vm, cluster, "running", operation),
+            add_started=True,
+        ),
+        AwaitQmp(**at, socket=where.qmp),
+    ]
+    return tuple(steps)
+
+
+def start(vm: Vm, host: Host, settings: Settings) -> StartQemu:
+    """The step that starts the VM's QEMU with the binary and accelerator of this host."""
+    where = paths.of(vm.uuid, settings)
+    facts = host.record.facts
+    version = qemu.version_of(facts.qemu_version if facts else None)
+    accel = host.config.accel or (settings.qemu.accel if settings.qemu.accel != "auto" else None)
+    return StartQemu(
+        **paths.at(host.name, vm.uuid, settings),
+        binaries=binaries(settings, vm.spec.arch),
+        argv=qemu.argv(
+            vm,
+            version=version,
+            accel=accel if accel and accel != "auto" else (facts.accel if facts else "tcg"),
+            folder=where.folder,
+            run_folder=where.run_folder,
+            image_folder=where.image_folder,
+        ),
+        wait_s=int(settings.qemu.start_timeout_s),
+    )
+
+
+def binaries(settings: Settings, arch: str = "x86_64") -> tuple[str, ...]:
+    """The names under which QEMU is looked for on a host, in order."""
+    if settings.qemu.qemu_bin:
+        return (settings.qemu.qemu_bin,)
+    return (f"qemu-system-{arch}", "/usr/libexec/qemu-kvm")
+
+
+def undo(plan: Plan, begun: Iterable[int]) -> Plan:
+    """What takes back the steps of `plan` that were begun, newest first.
+
+    Files for a whole host (ifup) stay: other VMs use them.
+    """
+    found: list[Step] = []
+    for index in sorted(begun, reverse=True):
+        step = plan[index]
+        at = paths.at_step(step)
+        match step:
+            case StartQemu():
+                found.append(KillQemu(**at))
+            case AddTap(tap=tap):
+                found.append(RemoveTap(**at, tap=tap))
+            case WriteManifest(phase="creating"):
+                found.append(RemoveDir(**at))
+            case _:
+                continue
+    return tuple(found)

@@ -1,0 +1,147 @@
+"""Networks of the inventory: what must hold inside one and between them, ranges of Settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+
+from msgspec.structs import replace
+
+from tashictl.errors import InvalidRequest, raise_all
+from tashictl.model.inventory import Inventory
+from tashictl.model.network import Network
+from tashictl.model.settings import IpRange, Settings
+from tashictl.planning.inventory_keys import MAX_INTERFACE, NETWORK_KEYS, Body, read_body
+from tashictl.planning.inventory_yaml import Faults, Node, Scalar, Sequence
+
+
+class Networks:
+    """Collects networks in the order of the files."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.found: list[Network] = []
+        self.incomplete = False  # one had mistakes, so a reference to it may be right
+        self._places: dict[str, str] = {}
+        self._default = ""
+        self._faults = faults
+
+    def take(self, node: Node) -> None:
+        """Take a file's list of networks."""
+        if isinstance(node, Scalar) and node.is_null:
+            return
+        if not isinstance(node, Sequence):
+            self.incomplete = True
+            self._faults.add("networks is no list", node.where, "write - {id: 1, name: lan, …}")
+            return
+        for item in node.items:
+            before = len(self._faults.found)
+            body = read_body(item, NETWORK_KEYS, "network", self._faults)
+            self._check_alone(body)
+            if len(self._faults.found) == before:
+                self._keep(body)
+            self.incomplete |= len(self._faults.found) > before
+
+    def _check_alone(self, body: Body) -> None:
+        """Check what the network must have, and have alone: id, name, being the default."""
+        for field in ("id", "name"):
+            if field not in body.places:
+                self._faults.add(f"a network without {field}", body.where)
+            elif field in body.values:
+                place, text = body.places[field], str(body.values[field])
+                first = self._places.setdefault(text, place)
+                if first is not place:
+                    self._faults.add(f"a second network {text}, first in {first}", place)
+        if body.values.get("default"):
+            place = body.places["default"]
+            if self._default:
+                self._faults.add(f"a second default network, first in {self._default}", place)
+            self._default = self._default or place
+
+    def _keep(self, body: Body) -> None:
+        network = Network(**body.values)
+        for field, problem in _faults_inside(network):
+            place = body.places.get(field, body.where)
+            self._faults.add(f"network {network.name}: {problem}", place)
+        self.found.append(_completed(network))
+
+
+def _faults_inside(network: Network) -> Iterable[tuple[str, str]]:
+    """What does not fit together in one network, with the field that shows it."""
+    if (network.mode == "vxlan") != (network.vxlan is not None):
+        yield "vxlan", "vxlan and mode: vxlan need each other"
+    if network.mode != "bridge" and network.vlan is not None:
+        yield "vlan", f"vlan is not for mode {network.mode}"
+    if network.mode == "user" and network.bridge is not None:
+        yield "bridge", "bridge is not for mode user"
+    for range_field, text, cidr_field, cidr in (
+        ("range", network.range, "cidr", network.cidr),
+        ("range6", network.range6, "cidr6", network.cidr6),
+    ):
+        if text and cidr and not _inside(text, cidr):
+            yield range_field, f"{range_field} {text} is not inside {cidr_field} {cidr}"
+    cidrs = [c for c in (network.cidr, network.cidr6) if c]
+    if network.gateway and cidrs and not any(_inside(network.gateway, c) for c in cidrs):
+        yield "gateway", f"gateway {network.gateway} is not inside {' or '.join(cidrs)}"
+    if network.mtu is not None and network.mtu < 1280 and (network.cidr6 or network.range6):
+        yield "mtu", f"mtu {network.mtu} is below 1280, which IPv6 needs (RFC 8200)"
+
+
+def _inside(text: str, cidr: str) -> bool:
+    net = ip_network(cidr)
+    return all(ip_address(end) in net for end in text.split("-"))
+
+
+def _completed(network: Network) -> Network:
+    """Name the bridge as Tashi's guide does where the file does not."""
+    if network.bridge is not None or network.mode == "user":
+        return network
+    tag = network.vlan if network.vlan is not None else network.vxlan
+    return replace(network, bridge="vmbr" if tag is None else f"vmbr.{tag}")
+
+
+def check_uplinks(inventory: Inventory, faults: Faults, places: dict[str, str]) -> None:
+    """VLAN interfaces (``eth0.999``) must have names that Linux takes; `places` is by host."""
+    seen: set[str] = set()
+    for host in inventory.hosts:
+        for network in inventory.networks:
+            interface = f"{host.uplink}.{network.vlan}"
+            if host.uplink is None or network.vlan is None or interface in seen:
+                continue
+            if host.networks is not None and network.name not in host.networks:
+                continue
+            seen.add(interface)
+            if len(interface) > MAX_INTERFACE:
+                text = f"the VLAN interface {interface} of network {network.name}"
+                text += f" would have a name longer than {MAX_INTERFACE}"
+                faults.add(text, places.get(host.name, host.name), "give the uplink a shorter name")
+
+
+def with_ranges(inventory: Inventory, settings: Settings) -> Inventory:
+    """Let ``ipRange<id>`` of the configuration give or override the networks' ranges.
+
+    A range for an id that no network has is left alone: Tashi's own defaults bring one. Raises
+    InvalidRequest or Problems for a range that lies outside its network.
+    """
+    by_id = {r.network: r for r in settings.ip_ranges}
+    networks = [
+        _ranged(n, by_id[n.id]) if n.id in by_id else n
+        for n in inventory.networks
+    ]  # fmt: skip
+    raise_all(
+        InvalidRequest(
+            "E-CONFIG",
+            f"[DhcpDns] ipRange{network.id}: {problem}",
+            cause=f"network {network.name} of the inventory says otherwise",
+            hint="tashictl config show --origin",
+        )
+        for network in networks
+        if network.id in by_id
+        for field, problem in _faults_inside(network)
+        if field in ("range", "range6")
+    )
+    return replace(inventory, networks=tuple(networks))
+
+
+def _ranged(network: Network, given: IpRange) -> Network:
+    text = f"{given.first}-{given.last}"
+    return replace(network, range6=text) if ":" in text else replace(network, range=text)

@@ -1,0 +1,171 @@
+"""Choose a host: filter, then spread or pack, and remember why each host was refused.
+
+Tashi's rule ("primitive"): a host qualifies when it is up and Normal, not reserved for others, and
+has memory and cores left by the sums of its VMs' claims. targetHost first; elsewhere only with
+allowElsewhere. densePack takes the host with most VMs, else the one with fewest; among equals the
+scan goes round from the host used last.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from tashictl.model.cluster import Cluster, Host
+from tashictl.model.host import HostState
+from tashictl.model.units import show_memory
+from tashictl.model.vm import VmSpec
+
+
+class Want(Struct, frozen=True, kw_only=True):
+    """What is to be placed; `target` is the host asked for, if any."""
+
+    name: str
+    user: str
+    spec: VmSpec
+    target: str | None = None
+    elsewhere: bool = False
+    dense: bool = False
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Why a host cannot take it; `lasting` means that it could not even when empty."""
+
+    host: str
+    refused_by: str
+    short_by: str = "–"
+    detail: str = ""
+    lasting: bool = False
+
+    @property
+    def text(self) -> str:
+        """One clause: ``node2: memory, 256 MiB short (16128 / 16384)``."""
+        short = f", {self.short_by} short" if self.short_by != "–" else ""
+        return f"{self.host}: {self.refused_by}{short}" + (
+            f" ({self.detail})" if self.detail else ""
+        )
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """The host, or None with every host's refusal; `why` says by which rule the host was taken."""
+
+    host: str | None
+    why: str = ""
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no host could take it even when empty."""
+        return self.host is None and all(r.lasting for r in self.refusals)
+
+    @property
+    def reason(self) -> str:
+        """Why there is no host, in one line."""
+        if not self.refusals:
+            return "no host was added yet (tashictl host add NAME)"
+        return "no host fits: " + "; ".join(r.text for r in self.refusals)
+
+
+def choose(cluster: Cluster, want: Want) -> Decision:
+    """Choose a host for `want`, or say why there is none; the same input gives the same host."""
+    verdicts = [(host, refuse(host, want, cluster)) for host in cluster.hosts]
+    refusals = tuple(r for _, r in verdicts if r is not None)
+    fitting = [host for host, refusal in verdicts if refusal is None]
+    if want.target is not None:
+        for host in fitting:
+            if host.name == want.target:
+                return Decision(host=host.name, why="targetHost", refusals=refusals)
+        if not want.elsewhere:
+            asked = tuple(r for r in refusals if r.host == want.target)
+            return Decision(host=None, refusals=asked)
+    if not fitting:
+        return Decision(host=None, refusals=refusals)
+    if want.dense:
+        best = max(fitting, key=lambda h: (h.vms, -_turn(cluster, h)))
+        return Decision(
+            host=best.name,
+            why=f"densePack: {best.vms} VMs, most of {len(fitting)}",
+            refusals=refusals,
+        )
+    best = min(fitting, key=lambda h: (h.vms, _turn(cluster, h)))
+    return Decision(
+        host=best.name, why=f"spread: {best.vms} VMs, fewest of {len(fitting)}", refusals=refusals
+    )
+
+
+def refuse(host: Host, want: Want, cluster: Cluster) -> Refusal | None:
+    """Why `host` cannot take `want`, or None when it can."""
+    for rule in (_unusable, _missing_parts, _too_small):
+        refusal = rule(host, want, cluster)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _unusable(host: Host, want: Want, _cluster: Cluster) -> Refusal | None:
+    record = host.record
+    if record.facts is None:
+        return Refusal(host=host.name, refused_by="unknown", detail="never probed")
+    if record.up is False:
+        seen = record.last_contact or "never"
+        return Refusal(host=host.name, refused_by="down", detail=f"last seen {seen}")
+    if record.state is not HostState.Normal:
+        return Refusal(host=host.name, refused_by=record.state.name.lower(), detail=record.notes)
+    if record.facts.qemu_version is None:
+        return Refusal(host=host.name, refused_by="no QEMU", detail="tashictl host check")
+    if record.reserved_for and want.user not in record.reserved_for:
+        return Refusal(
+            host=host.name, refused_by="reserved", detail=f"for {', '.join(record.reserved_for)}"
+        )
+    return None
+
+
+def _missing_parts(host: Host, want: Want, cluster: Cluster) -> Refusal | None:
+    facts = host.record.facts
+    if facts is not None and facts.arch != want.spec.arch:
+        return Refusal(
+            host=host.name,
+            refused_by="arch",
+            detail=f"{facts.arch} / {want.spec.arch}",
+            lasting=True,
+        )
+    for disk in want.spec.disks:
+        image = cluster.images.get(disk.name)
+        if image is not None and not image.shared and host.name not in image.hosts:
+            return Refusal(host=host.name, refused_by="image", detail=f"{disk.name} is not there")
+    if host.config.networks is not None:
+        names = {n.id: n.name for n in cluster.networks}
+        for nic in want.spec.nics:
+            name = names.get(nic.network, str(nic.network))
+            if not {name, str(nic.network)} & set(host.config.networks):
+                return Refusal(host=host.name, refused_by="network", detail=name, lasting=True)
+    return None
+
+
+def _too_small(host: Host, want: Want, _cluster: Cluster) -> Refusal | None:
+    cores, memory_mib = want.spec.cores, want.spec.memory_mib
+    if host.free_memory_mib < memory_mib:
+        offered = host.memory_mib - host.reserved_memory_mib
+        return Refusal(
+            host=host.name,
+            refused_by="memory",
+            short_by=show_memory(memory_mib - host.free_memory_mib),
+            detail=f"{host.free_memory_mib} / {memory_mib} MiB",
+            lasting=offered < memory_mib,
+        )
+    if host.free_cores < cores:
+        return Refusal(
+            host=host.name,
+            refused_by="cores",
+            short_by=str(cores - host.free_cores),
+            detail=f"{host.free_cores} / {cores}",
+            lasting=host.cores < cores,
+        )
+    return None
+
+
+def _turn(cluster: Cluster, host: Host) -> int:
+    """How far the host is behind the one used last, going round."""
+    names = [h.name for h in cluster.hosts]
+    placed = [vm for vm in cluster.vms if vm.host in names]
+    last = names.index(max(placed, key=lambda vm: vm.id).host or "") if placed else -1
+    return (names.index(host.name) - last - 1) % len(names)

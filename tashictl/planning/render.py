@@ -1,0 +1,30 @@
+"""Render the templates that operators may edit; the text comes from outside, the values from us."""
+
+from __future__ import annotations
+
+import jinja2
+from jinja2.sandbox import SandboxedEnvironment
+
+from tashictl.errors import InvalidRequest
+from tashictl.model.network import Network
+
+# Operators may edit templates: an undefined name is an error, and no code can be reached from one.
+_ENVIRONMENT = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+
+
+def ifup(template: str, network: Network) -> str:
+    """The text of ``/etc/qemu-ifup.<id>``; raises InvalidRequest for a bad template."""
+    if network.bridge is None:
+        raise InvalidRequest(
+            "E-NETWORK",
+            f"network {network.name} has no bridge",
+            hint=f"add `bridge: NAME` to network {network.id} in the inventory",
+        )
+    try:
+        return _ENVIRONMENT.from_string(template).render(network=network)
+    except jinja2.TemplateError as error:
+        raise InvalidRequest(
+            "E-TEMPLATE",
+            f"template qemu-ifup.j2 cannot be rendered for network {network.name}",
+            cause=str(error),
+        ) from error

@@ -1,0 +1,169 @@
+"""From steps to POSIX sh: the text that a host is sent, and that a dry run shows.
+
+Each body runs in a subshell between its frames; what it prints is the step's message, and a
+non-zero status ends the script there.
+"""
+
+from __future__ import annotations
+
+from tashictl.errors import OperationFailed
+from tashictl.model.script import Script
+from tashictl.model.steps import (
+    AddTap,
+    Batch,
+    CheckImage,
+    CreateOverlay,
+    Fence,
+    KillQemu,
+    MakeFolder,
+    PlaceImage,
+    RemoveDir,
+    RemoveFile,
+    RemoveTap,
+    StartQemu,
+    Step,
+    WriteIfup,
+    WriteManifest,
+)
+from tashictl.planning.shell import TAIL, fenced, quote
+
+IFUP_MARK = "# rendered by tashictl"
+
+_START = r"""mkdir -p "$R" && chmod 2750 "$R" || exit 1
+[ -z "$SUDO_GID" ] || chgrp "$SUDO_GID" "$R"
+if alive; then p=$(qemu_pid) && say D pid "$p"; echo 'runs already'; exit 0; fi
+q=; for b in {binaries}; do q=$(command -v "$b") && break; done
+[ -n "$q" ] || die "no QEMU is installed (looked for" {binaries}")"
+rm -f "$R/qmp.sock" "$R/serial.sock" "$R/vnc.sock" "$R/qemu.pid"
+umask 007; exec 8>>"$R/run.lock"; flock -w 2 8 || die 'run.lock is held by another process'
+setsid "$q" {argv} </dev/null >>"$D/qemu.log" 2>&1 9>&- &
+p=$!; i=0
+while ! {{ [ -S "$R/qmp.sock" ] && [ -s "$R/qemu.pid" ]; }}; do
+  kill -0 "$p" 2>/dev/null || {{ wait "$p"; rc=$?; tail -n 5 "$D/qemu.log"
+    die "QEMU ended at once with exit code $rc"; }}
+  [ "$i" -lt {ticks} ] || {{ kill -KILL "$p"; die 'no QMP socket within {wait_s} s'; }}
+  sleep 0.05; i=$((i+1))
+done
+say D pid "$p"; say D starttime "$(start_time "$p")"
+say D boot_id "$(cat /proc/sys/kernel/random/boot_id)" """
+
+_KILL = r"""p=$(qemu_pid) || {{ alive || {{ echo 'not running'; exit 0; }}
+  die 'run.lock is held, but no QEMU of this VM is to be found'; }}
+kill -TERM "$p"; i=0
+while alive || is_ours "$p"; do
+  [ "$i" != {term_ticks} ] || kill -KILL "$p" 2>/dev/null
+  [ "$i" -lt {kill_ticks} ] || die "process $p does not end (state $(sed 's/^.*) //' \
+    "/proc/$p/stat" | cut -c1))"
+  sleep 0.1; i=$((i+1))
+done
+say D pid "$p" """
+
+_REMOVE_DIR = r"""if alive || qemu_pid >/dev/null; then die 'QEMU still runs'; fi
+rm -rf "$R" || exit 1
+[ -d "$D" ] || exit 0
+for f in "$D"/* "$D"/.[!.]*; do
+  [ "$f" = "$D/manifest.json" ] || rm -rf -- "$f" || exit 1
+done
+rm -f "$D/manifest.json" && rmdir "$D" """
+
+_OVERLAY = r"""[ ! -e {path} ] || {{ echo 'is there already'; exit 0; }}
+[ -e {base} ] || die "no image "{base}
+within {base} {folder} || die {base}" leads out of the image folder"
+rm -f {path}.part
+qemu-img create -q -f qcow2 -F {base_format} -b {base} {path}.part 2>&1 \
+  || {{ rm -f {path}.part; exit 1; }}
+ln {path}.part {path} && rm -f {path}.part"""
+
+_STARTED = r"""p=$(qemu_pid) || die 'QEMU has ended'
+t=$(start_time "$p"); b=$(cat /proc/sys/kernel/random/boot_id)
+s=$(printf ',"started":{{"pid":%s,"starttime":%s,"boot_id":"%s"}}}}' "$p" "$t" "$b")
+put "$D/manifest.json" 640 {manifest}"$s" """
+
+_PLACE = r"""has() {{ [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = {sha256} ]; }}
+if [ -e {path} ]; then
+  has {path} || die {path}' is there with other content'
+  rm -f {part}; exit 0
+fi
+has {part} || die {part}' has not the expected sha256'
+sync {part} && mv -f {part} {path}"""
+
+
+def body(step: Step) -> str:
+    """The text that does one step; raises OperationFailed for a step that no script can do."""
+    match step:
+        case WriteManifest(manifest=manifest, add_started=True):
+            return _STARTED.format(manifest=quote(manifest))
+        case WriteManifest(manifest=manifest):
+            return f'mkdir -p "$D" && put "$D/manifest.json" 640 {quote(manifest)}'
+        case CreateOverlay():
+            return _OVERLAY.format(
+                path=quote(step.path),
+                base=quote(step.base),
+                folder=quote(step.image_folder),
+                base_format=quote(step.base_format),
+            )
+        case CheckImage(path=path, image_folder=folder):
+            return (
+                f'[ -e {quote(path)} ] || die "no image "{quote(path)}\n'
+                f"within {quote(path)} {quote(folder)} \\\n"
+                f'  || die {quote(path)}" leads out of the image folder"'
+            )
+        case StartQemu():
+            return _START.format(
+                binaries=" ".join(quote(b) for b in step.binaries),
+                argv=" ".join(quote(a) for a in step.argv),
+                ticks=step.wait_s * 20,
+                wait_s=step.wait_s,
+            )
+        case KillQemu(wait_s=wait_s):
+            return _KILL.format(term_ticks=wait_s * 10, kill_ticks=wait_s * 10 + 100)
+        case RemoveDir():
+            return _REMOVE_DIR
+        case _:
+            return _small(step)
+
+
+def _small(step: Step) -> str:
+    match step:
+        case WriteIfup(path=path, content=content):
+            return (
+                f"[ ! -e {quote(path)} ] || grep -qF {quote(IFUP_MARK)} {quote(path)} \\\n"
+                f'  || {{ echo "the operator\'s own file"; exit 0; }}\n'
+                f"put {quote(path)} 755 {quote(content.rstrip())}"
+            )
+        case AddTap(tap=tap, ifup=ifup):
+            return (
+                f"[ -e /sys/class/net/{tap} ] \\\n"
+                f"  || ip tuntap add dev {quote(tap)} mode tap || exit 1\n"
+                f"{quote(ifup)} {quote(tap)}"
+            )
+        case RemoveTap(tap=tap):
+            return f"[ ! -e /sys/class/net/{tap} ] || ip link del dev {quote(tap)}"
+        case MakeFolder(path=path):
+            return f"mkdir -p {quote(path)}"
+        case PlaceImage():
+            return _PLACE.format(
+                part=quote(step.part), path=quote(step.path), sha256=quote(step.sha256)
+            )
+        case RemoveFile(path=path):
+            return f"rm -f {quote(path)}"
+        case _:
+            raise OperationFailed("E-STEP", f"{step.name} is no step for a script")
+
+
+def changing(batch: Batch, fence: Fence, nonce: str, timeout_s: int) -> Script:
+    """The script that does a batch under its fence; `timeout_s` is its deadline on the host."""
+    first = batch.steps[0]
+    text = [fenced(fence, nonce, first.folder, first.run_folder)]
+    for index, step in zip(batch.indexes, batch.steps, strict=True):
+        frame = f"{index} {step.name}"
+        text.append(f"begin {frame}\n(\n{body(step)}\n) 2>&1\nended {frame}\n")
+    text.append(TAIL)
+    return Script(
+        text="".join(text),
+        nonce=nonce,
+        changing=True,
+        timeout_s=timeout_s,
+        steps=batch.steps,
+        fence=fence,
+    )

@@ -1,0 +1,63 @@
+"""One line for people about each step: what a dry run and `op show` say."""
+
+from __future__ import annotations
+
+from tashictl.model.steps import (
+    AddTap,
+    AwaitQmp,
+    CheckImage,
+    CreateOverlay,
+    KillQemu,
+    MakeFolder,
+    PlaceImage,
+    PutImage,
+    RemoveDir,
+    RemoveFile,
+    RemoveTap,
+    StartQemu,
+    Step,
+    WriteIfup,
+    WriteManifest,
+)
+from tashictl.model.units import show_bytes
+
+
+def line(step: Step) -> str:
+    """What `step` would do, in a few words."""
+    match step:
+        case WriteManifest(folder=folder, phase=phase):
+            return f"{folder}/manifest.json, phase {phase}"
+        case CreateOverlay(path=path, base=base):
+            return f"{path} on {base}, if it is not there"
+        case CheckImage(path=path):
+            return f"{path} is there and no link out of the image folder"
+        case WriteIfup(path=path):
+            return f"{path}, unless it is the operator's own"
+        case AddTap(tap=tap, ifup=ifup):
+            return f"{tap}, handed to {ifup}"
+        case StartQemu(binaries=binaries, wait_s=wait_s):
+            return f"{binaries[0]}, unless it runs; wait {wait_s} s for its QMP socket"
+        case AwaitQmp(socket=socket):
+            return f"{socket} answers for this VM"
+        case _:
+            return _removal(step)
+
+
+def _removal(step: Step) -> str:
+    match step:
+        case KillQemu(uuid=uuid, wait_s=wait_s):
+            return f"end the QEMU of {uuid[:8]}…, wait {wait_s} s, then KILL"
+        case RemoveTap(tap=tap):
+            return f"ip link del {tap}"
+        case RemoveDir(folder=folder):
+            return folder
+        case PutImage(path=path, size_bytes=size):
+            return f"{path}, {show_bytes(size)}"
+        case MakeFolder(path=path):
+            return path
+        case PlaceImage(path=path, sha256=sha256):
+            return f"{path}, if its sha256 is {sha256[:8]}…"
+        case RemoveFile(path=path):
+            return path
+        case _:
+            return step.name
