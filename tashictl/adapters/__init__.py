@@ -1,0 +1,1 @@
+"""The world: one module per neighbour, each fitting a port; raises only our errors."""

@@ -1,0 +1,100 @@
+"""Faults: at which moment of which step something goes wrong, and what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+
+from msgspec import Struct
+
+
+class Killed(BaseException):
+    """The controller was killed here: nothing of it runs on."""
+
+
+class Moment(Enum):
+    """A step's moments: not sent yet, begun at the host, done there unheard, answered."""
+
+    BEFORE = "before"
+    SENT = "sent"
+    DONE = "done"
+    AFTER = "after"
+
+
+class Point(Struct, frozen=True):
+    """A moment of a step; `nth` counts the steps of that kind within a command, from 1."""
+
+    step: str
+    nth: int
+    moment: Moment
+
+    def __str__(self) -> str:
+        nth = f".{self.nth}" if self.nth > 1 else ""
+        return f"{self.step}{nth}/{self.moment.value}"
+
+
+class Planned(Struct, frozen=True):
+    """A fault of some kind at a point; the kinds are in `harness`-independent words below."""
+
+    point: Point
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.point}/{self.kind}"
+
+
+class Injector:
+    """The faults of one command, one after the other; it also writes down what was reached.
+
+    The points of a second fault are counted anew from the moment of the first.
+    """
+
+    def __init__(self, faults: tuple[Planned, ...] = ()) -> None:
+        self.trace: list[Point] = []
+        self.fired: list[Planned] = []
+        self._left = list(faults)
+        self._counts: Counter[tuple[str, Moment]] = Counter()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every fault has happened."""
+        return not self._left
+
+    @property
+    def next(self) -> Planned | None:
+        """The fault that is due next."""
+        return self._left[0] if self._left else None
+
+    def reached(self, step: str, moment: Moment) -> str | None:
+        """A moment was reached: the kind of the fault that happens now, if one does."""
+        self._counts[step, moment] += 1
+        point = Point(step, self._counts[step, moment], moment)
+        if not self._left or self._left[0].point != point:
+            if self.exhausted:
+                self.trace.append(point)
+            return None
+        fault = self._left.pop(0)
+        self.fired.append(fault)
+        self._counts.clear()
+        return fault.kind
+
+
+class FaultPoints:
+    """The Faults of the ports: hands the controller's own moments to `happen`."""
+
+    def __init__(self, happen: Callable[[str, Moment], None], split_at: str | None = None) -> None:
+        self._happen = happen
+        self._split_at = split_at
+
+    @property
+    def split_at(self) -> str | None:
+        """The step kind that stands in a batch of its own, or None."""
+        return self._split_at
+
+    def reached(self, step: str, moment: str, cut: Callable[[], None]) -> None:
+        """A step's moment was reached; what is sent as a script is seen at the host instead."""
+        del cut  # connections are cut where the bytes flow
+        if moment == Moment.SENT.value and step != "AwaitQmp":
+            return
+        self._happen(step, Moment(moment))

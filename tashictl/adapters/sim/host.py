@@ -1,0 +1,146 @@
+"""A simulated host: files, TAPs, processes, and the scripts that run there."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Generator
+
+from tashictl.adapters.sim.timeline import Timeline
+from tashictl.adapters.sim.watch import Watch
+
+Pace = Generator[float, None, None]  # yields the seconds that pass
+_POLL_S = 0.25
+
+
+class File:
+    """A file; two of the same name, one after the other, are not the same file."""
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text
+
+
+class Process:
+    """A QEMU (or a foreign process): known by its uuid, alive by the lock that it holds."""
+
+    def __init__(self, pid: int, uuid_: str, run_lock: File | None) -> None:
+        self.pid = pid
+        self.uuid = uuid_
+        self.run_lock = run_lock
+        self.sockets: set[str] = set()
+        self.silent = False
+        self.foreign = False
+
+
+class NoSpace(Exception):
+    """The host's disk is full."""
+
+
+class SimHost:
+    """One host; `full`, `reachable` and the other switches are what faults turn.
+
+    `offset_s` is its clock minus true time.
+    """
+
+    def __init__(self, name: str, timeline: Timeline, watch: Watch) -> None:
+        self.name = name
+        self.timeline = timeline
+        self.watch = watch
+        self.offset_s = 0.0
+        self.cores = 4
+        self.memory_mib = 4096
+        self.qemu_version = "7.2.22"
+        self.reachable = True
+        self.full = False
+        self.mute = False  # its QEMUs do not answer on QMP
+        self.files: dict[str, File] = {}
+        self.folders: set[str] = set()
+        self.taps: dict[str, str] = {}  # name, the ifup script that was called for it
+        self.processes: dict[int, Process] = {}
+        self.locks: dict[str, object] = {}
+        self.scripts: list[object] = []
+        self.boot_id = str(uuid.UUID(int=timeline.random.getrandbits(128), version=4))
+        self._pids = itertools.count(1000)
+        self._boots = 0
+
+    @property
+    def time_s(self) -> int:
+        """What `date +%s` says here."""
+        return int(self.timeline.now().timestamp() + self.offset_s)
+
+    # -- files
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file anew; raises NoSpace."""
+        if self.full:
+            raise NoSpace
+        self.files[path] = File(text)
+
+    def overwrite(self, path: str, text: str) -> None:
+        """Write in place, which needs no space where the file is as long already."""
+        file = self.files.setdefault(path, File())
+        if self.full and len(text) > len(file.text):
+            raise NoSpace
+        file.text = text
+
+    def text(self, path: str) -> str:
+        """A file's text, empty where there is none."""
+        file = self.files.get(path)
+        return file.text if file is not None else ""
+
+    def below(self, folder: str) -> list[str]:
+        """The paths of all files below a folder, sorted."""
+        return sorted(p for p in self.files if p.startswith(f"{folder}/"))
+
+    # -- processes
+
+    def qemu_of(self, uuid_: str) -> Process | None:
+        """The process whose command line names this uuid."""
+        return next((p for p in self.processes.values() if p.uuid == uuid_), None)
+
+    def is_locked(self, path: str) -> bool:
+        """Whether a process holds the lock on the very file that lies at `path`."""
+        file = self.files.get(path)
+        return file is not None and any(p.run_lock is file for p in self.processes.values())
+
+    def spawn(self, uuid_: str, run_lock: File | None) -> Process:
+        """Start a process."""
+        process = Process(next(self._pids), uuid_, run_lock)
+        self.processes[process.pid] = process
+        self.watch.spawned(self.name, uuid_)
+        return process
+
+    def end(self, process: Process) -> None:
+        """A process is gone; its sockets stay as files that nobody answers at."""
+        self.processes.pop(process.pid, None)
+
+    # -- locks among scripts
+
+    def take(self, key: str, holder: object, wait_s: float) -> Generator[float, None, bool]:
+        """Wait for a lock as `flock -w` does; whether it was had."""
+        until_s = self.timeline.monotonic_s() + wait_s
+        while self.locks.get(key, holder) is not holder:
+            if self.timeline.monotonic_s() >= until_s:
+                return False
+            yield _POLL_S
+        self.locks[key] = holder
+        return True
+
+    def release(self, holder: object) -> None:
+        """A script has ended: its locks are free."""
+        for key in [k for k, h in self.locks.items() if h is holder]:
+            del self.locks[key]
+
+    def restart(self, run_dir: str) -> None:
+        """What a reboot leaves: disks; no scripts, VMs, TAPs of ours, run folders."""
+        for script in list(self.scripts):
+            script.stop()  # type: ignore[attr-defined]
+        for process in list(self.processes.values()):
+            if not process.foreign:
+                self.watch.died(process.uuid)
+                self.end(process)
+        self.taps = {n: i for n, i in self.taps.items() if i == "foreign"}
+        self.files = {p: f for p, f in self.files.items() if not p.startswith(f"{run_dir}/")}
+        self.folders = {f for f in self.folders if not f.startswith(f"{run_dir}/")}
+        self._boots += 1
+        self.boot_id = str(uuid.UUID(int=self.timeline.random.getrandbits(128), version=4))

@@ -1,0 +1,1 @@
+"""The state database: one protocol (`tashictl.ops.ports.Store`), its back end on TinyDB."""

@@ -1,0 +1,36 @@
+"""Find the templates that operators may edit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import tashictl
+from tashictl.errors import InvalidRequest
+
+_CHECKOUT = Path(tashictl.__file__).parents[1] / "templates"
+_INSTALLED = Path(sys.prefix) / "share" / "tashictl" / "templates"
+
+
+def read(name: str, own: Iterable[Path]) -> str:
+    """The text of a template: first from the folders `own`, then the one that came with tashictl.
+
+    Found in a checkout, in an editable install and in a wheel. Raises InvalidRequest.
+    """
+    searched = [*own, _CHECKOUT, _INSTALLED]
+    for folder in searched:
+        path = folder / name
+        if path.is_file():
+            try:
+                return path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise InvalidRequest(
+                    "E-TEMPLATE", f"template {path} cannot be read", cause=str(error)
+                ) from error
+    raise InvalidRequest(
+        "E-TEMPLATE",
+        f"no template {name}",
+        cause="looked in " + ", ".join(str(f) for f in searched),
+        hint="reinstall tashictl",
+    )
