@@ -1,0 +1,1 @@
+"""Use cases: decide with planning, act through the ports."""

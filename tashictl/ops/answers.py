@@ -1,0 +1,95 @@
+"""From what a host answered, or did not, to the error that says it."""
+
+from __future__ import annotations
+
+from tashictl.errors import (
+    Conflict,
+    NotPermitted,
+    StepFailed,
+    TashiError,
+    Uncertain,
+    Unreachable,
+)
+from tashictl.model.script import Fault, Reply
+
+
+def unreachable(host: str, reply: Reply) -> TashiError:
+    """The error for a reply whose script never left; a changed key is exit 7, the rest exit 6."""
+    fault = reply.fault or Fault.CUT
+    cause = fault.value + (f": {reply.detail}" if reply.detail else "")
+    if fault is Fault.HOSTKEY_CHANGED:
+        return NotPermitted(
+            "E-HOSTKEY-CHANGED",
+            f"{host}: refused",
+            cause=cause,
+            hint=f"if the host was reinstalled: tashictl host trust {host} --fingerprint SHA256:…",
+            host=host,
+        )
+    hint = f"tashictl host check {host}"
+    if fault is Fault.HOSTKEY_UNKNOWN:
+        hint = f"tashictl host trust {host}"
+    return Unreachable(
+        f"E-{fault.name.replace('_', '-')}",
+        f"{host} not reached",
+        cause=cause,
+        hint=hint,
+        host=host,
+    )
+
+
+def failed(step: str, host: str, reply: Reply) -> StepFailed:
+    """The error for a step that the controller did itself and that the host answered with no."""
+    cause = reply.err.decode("utf-8", "replace").strip()[-500:]
+    return StepFailed(
+        f"E-{step.upper()}",
+        f"{step} failed on {host}",
+        cause=cause or f"exit code {reply.rc}",
+        host=host,
+    )
+
+
+def no_answer(host: str, reply: Reply) -> TashiError:
+    """The error for a script that was sent and whose full answer never came."""
+    cause = reply.fault.value if reply.fault else "the answer ends in the middle"
+    if reply.rc in (124, 137):
+        cause = "the script ran into its deadline on the host"
+    elif reply.fault is None and reply.err:
+        cause += ": " + reply.err.decode("utf-8", "replace").strip()[-300:]
+    return Uncertain(
+        "E-UNCERTAIN",
+        f"no full answer from {host}",
+        cause=cause,
+        hint=f"tashictl host check {host}",
+        host=host,
+    )
+
+
+def refusal(host: str, why: str, value: str) -> TashiError:
+    """The error for a script that the host's fence did not let begin; nothing was done by it."""
+    if why == "foreign":
+        return NotPermitted(
+            "E-FOREIGN",
+            f"{host} belongs to another cluster ({value})",
+            hint="use a host of this cluster, or free it there first",
+            host=host,
+        )
+    if why in ("epoch", "counter", "generation"):
+        return NotPermitted(
+            "E-OLD-DATABASE",
+            f"{host} knows more than the database ({why} {value})",
+            cause="the state file is an old copy; to go on would give ids out twice",
+            hint="tashictl state restore with the newest backup",
+            host=host,
+        )
+    if why == "newer":
+        return Conflict(
+            "E-TAKEN-OVER", f"another operation took over on {host}", cause=value, host=host
+        )
+    texts = {
+        "late": ("E-LATE", "the host's clock says that the script came too late"),
+        "busy": ("E-BUSY", "another script holds the lock on the host"),
+        "folder": ("E-FOLDER", "cannot be written (full, read-only, or not permitted)"),
+        "manifest": ("E-MANIFEST", "the folder belongs to another VM"),
+    }
+    code, cause = texts.get(why, ("E-REFUSED", why))
+    return StepFailed(code, f"{host} refused: {value}".rstrip(": "), cause=cause, host=host)

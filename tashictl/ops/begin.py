@@ -1,0 +1,40 @@
+"""How an operation begins: its ids, its journal, and when none may begin."""
+
+from __future__ import annotations
+
+from tashictl.errors import NotPermitted
+from tashictl.model.operation import Begun, Header
+from tashictl.model.state import State
+from tashictl.model.steps import batches
+from tashictl.ops.execute import Ids
+from tashictl.ops.ports import Journal, World
+
+
+def refuse_stale(state: State) -> None:
+    """Raise NotPermitted when a host has proved the database to be an old copy."""
+    if state.meta.stale:
+        raise NotPermitted(
+            "E-OLD-DATABASE",
+            "the database is an old copy: nothing may be changed",
+            cause=state.meta.stale,
+            hint="tashictl state restore with the newest backup",
+        )
+
+
+def create_journal(world: World, header: Header) -> Journal:
+    """A journal that begins with the plan and its first batch: one write, made durable."""
+    first = batches(header.plan, world.faults.split_at)[0]
+    return world.journals.create(
+        header,
+        Begun(at=header.started, attempt=1, host=first.host, steps=first.indexes),
+    )
+
+
+def ids_of(state: State, operation: int, generation: int) -> Ids:
+    """What the scripts of an operation carry."""
+    return Ids(
+        operation=operation,
+        epoch=state.meta.epoch,
+        counter=max(state.meta.last_operation_id, operation),
+        generation=generation,
+    )

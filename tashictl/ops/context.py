@@ -1,0 +1,61 @@
+"""What an operation decides with, beside the database: settings, inventory, templates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from tashictl.errors import InvalidRequest
+from tashictl.model.cluster import Cluster, Host, snapshot
+from tashictl.model.host import HostConfig
+from tashictl.model.inventory import Inventory
+from tashictl.model.settings import Settings
+from tashictl.model.state import State
+from tashictl.planning.request import Picture
+
+
+class Context(Struct, frozen=True, kw_only=True):
+    """Read once per command; `ifup_template` is the text of qemu-ifup.j2."""
+
+    settings: Settings
+    inventory: Inventory
+    ifup_template: str = ""
+
+    def cluster(self, state: State) -> Cluster:
+        """The cluster as `state` and the inventory have it."""
+        return snapshot(state, self.inventory, self.settings.qemu.reserved_memory_mib)
+
+    def picture(self, state: State) -> Picture:
+        """What a request is held against."""
+        return Picture(
+            cluster=self.cluster(state), inventory=self.inventory, settings=self.settings
+        )
+
+    def host(self, state: State, name: str) -> Host:
+        """A host that was added; raises InvalidRequest when inventory or database lacks it."""
+        host = self.cluster(state).host(name)
+        if host is None:
+            raise InvalidRequest(
+                "E-HOST",
+                f"host {name} is not in the inventory, or was not added",
+                hint=f"tashictl host add {name}",
+            )
+        return host
+
+    def config(self, name: str) -> HostConfig:
+        """How to reach a host; raises InvalidRequest when the inventory lacks it."""
+        config = self.inventory.host(name)
+        if config is None:
+            raise InvalidRequest(
+                "E-HOST",
+                f"host {name} is not in the inventory",
+                cause="it is needed to reach what runs there",
+                hint=f"put {name} back into the inventory",
+            )
+        return config
+
+
+def iso(moment: datetime) -> str:
+    """ISO-8601 UTC to the second, with Z."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

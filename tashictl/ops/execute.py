@@ -1,0 +1,290 @@
+"""Carry out a plan: batch by batch, journalled before it is sent, fenced on the host.
+
+Nothing here decides what to do after a failure; see `ops.vm` and `ops.recover`. What can happen to
+a batch: it was not sent (Unreachable), it was answered with a failure (StepFailed), it was refused
+by the host's fence (Conflict, NotPermitted), or no answer came (Uncertain): then every one of its
+steps may have been done, or may still be done until the host's own deadline.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from tashictl.errors import OperationFailed, StepFailed, Uncertain, Unreachable
+from tashictl.model.operation import Begun, Pivoted, StepEnded
+from tashictl.model.script import Reply, Script
+from tashictl.model.steps import AwaitQmp, Batch, Fence, Plan, Step, StepClass, batches
+from tashictl.ops import answers
+from tashictl.ops.context import Context, iso
+from tashictl.ops.ports import Journal, World
+from tashictl.planning import scripts, summary
+from tashictl.planning.frames import Answer, parse
+
+_USUAL_LOCK_WAIT_S = 10
+_SLACK_S = 15.0
+_RETRIES = 3  # of a script that the host's fence refused for a reason that we could correct
+
+
+class Ids(Struct, frozen=True, kw_only=True):
+    """What the scripts of one operation carry; `generation` is the VM's."""
+
+    operation: int
+    epoch: int
+    counter: int
+    generation: int
+
+
+class Execution:
+    """One operation under way in this process: its journal, its attempt, what steps reported."""
+
+    def __init__(self, world: World, context: Context, journal: Journal, ids: Ids) -> None:
+        self.world = world
+        self.context = context
+        self.journal = journal
+        self.ids = ids
+        self.attempt = max(1, journal.view.attempt)
+        self.data: dict[str, str] = {}
+        self.unsent: set[int] = set()  # steps journalled as begun that surely never left
+        self._lock_wait_s = _USUAL_LOCK_WAIT_S
+        self._offset_s: dict[str, float] = {}
+
+    def raise_attempt(self) -> None:
+        """Fence off all that was sent before: the next script waits for it and then outranks it."""
+        self.attempt += 1
+        self._lock_wait_s = int(self.context.settings.tashictl.step_timeout_s) + 10
+
+    def forward(self, plan: Plan) -> None:
+        """Do all steps of `plan`, also those that were done; raises at the first failure."""
+        self._go(batches(plan, self.world.faults.split_at), undo=False)
+
+    def part(self, plan: Plan, only: range) -> None:
+        """Do some steps of `plan`, which keep their places in it."""
+        self._go(batches(plan, self.world.faults.split_at, only), undo=False)
+
+    def backward(self, plan: Plan) -> None:
+        """Do all steps of an undo plan."""
+        self._go(batches(plan, self.world.faults.split_at), undo=True)
+
+    def _go(self, grouped: tuple[Batch, ...], undo: bool) -> None:
+        for batch in grouped:
+            self._begin(batch, undo)
+            for step in batch.steps:
+                self._fault(step, "before")
+            if batch.steps[0].scripted:
+                self._scripted(batch, undo)
+            else:
+                self._direct(batch, undo)
+
+    def _begin(self, batch: Batch, undo: bool) -> None:
+        begun = Begun(
+            at=self._now(), attempt=self.attempt, host=batch.host, steps=batch.indexes, undo=undo
+        )
+        last = self.journal.view.entries[-1:]
+        if last and isinstance(last[0], Begun) and _same(last[0], begun):
+            return  # the journal was created with it
+        self.journal.commit(begun)
+
+    # -- batches of scripted steps
+
+    def _scripted(self, batch: Batch, undo: bool) -> None:
+        for _ in range(_RETRIES):
+            script = self._script(batch)
+            watch = _Watch(self, batch, script)
+            reply = self.world.remote.run(
+                self.context.config(batch.host), script, self._deadline(script), watch.output
+            )
+            answer = parse(reply.out, script.nonce)
+            if not answer.refused or not answer.complete:
+                break
+            self._correct(batch, answer)  # raises where a second try is of no use
+        for place in _answered(batch, answer):
+            self._fault(batch.steps[place], "after")
+        self._note(batch, answer, undo)
+        self._judge(batch, reply, answer)
+
+    def _script(self, batch: Batch) -> Script:
+        ours = self.context.settings.tashictl
+        wait_s = self._lock_wait_s
+        fence = Fence(
+            cluster=ours.cluster_id,
+            epoch=self.ids.epoch,
+            operation=self.ids.operation,
+            attempt=self.attempt,
+            counter=self.ids.counter,
+            generation=self.ids.generation,
+            uuid=batch.steps[0].uuid,
+            lib_dir=ours.lib_dir,
+            not_after_s=self._not_after(batch.host, wait_s),
+            lock_wait_s=wait_s,
+            controller=self.world.who.controller(),
+        )
+        timeout_s = int(ours.step_timeout_s) + wait_s
+        return scripts.changing(batch, fence, self.world.dice.nonce(), timeout_s)
+
+    def _not_after(self, host: str, wait_s: int) -> int:
+        offset_s = self._offset_s.get(host)
+        if offset_s is None:
+            record = self.world.store.read().hosts.get(host)
+            offset_s = record.facts.clock_offset_s if record and record.facts else 0.0
+            self._offset_s[host] = offset_s
+        allowance_s = self.context.settings.tashictl.connect_timeout_s + wait_s + 30
+        return int(self.world.clock.now().timestamp() + offset_s + allowance_s)
+
+    def _deadline(self, script: Script) -> float:
+        allowance_s = self.context.settings.tashictl.connect_timeout_s + script.timeout_s + _SLACK_S
+        return self.world.clock.monotonic_s() + allowance_s
+
+    def _correct(self, batch: Batch, answer: Answer) -> None:
+        """Put right what the host refused for, or raise why it cannot be."""
+        host, (why, *rest) = batch.host, answer.refused
+        value = rest[0] if rest else ""
+        ids = self.ids
+        if why == "late":
+            self._offset_s[host] = int(value) - self.world.clock.now().timestamp()
+            return
+        if why == "counter":
+            counter = self.world.store.read().meta.last_operation_id
+            if counter >= int(value):  # another operation of ours came first
+                self.ids = Ids(
+                    operation=ids.operation,
+                    epoch=ids.epoch,
+                    counter=counter,
+                    generation=ids.generation,
+                )
+                return
+        if why == "newer" and rest[:2] == [str(ids.epoch), str(ids.operation)]:
+            self.attempt = int(rest[2]) + 1  # our own operation, in a journal that was lost
+            return
+        self.unsent.update(batch.indexes)
+        if why in ("epoch", "counter", "generation"):
+            with self.world.store.transaction() as tx:
+                tx.mark_stale(f"{host} knows more ({why} {value})")
+        raise answers.refusal(host, why, value)
+
+    def _note(self, batch: Batch, answer: Answer, undo: bool) -> None:
+        entries = []
+        for index, step in zip(batch.indexes, batch.steps, strict=True):
+            said = answer.steps.get(index)
+            if said is None or said.rc is None:
+                continue
+            self.data.update(said.data)
+            entries.append(
+                StepEnded(
+                    at=self._now(),
+                    attempt=self.attempt,
+                    step=index,
+                    rc=said.rc,
+                    message=said.message[-2000:],
+                    data=said.data,
+                    undo=undo,
+                )
+            )
+            if said.rc == 0:
+                self.world.report.step(step.name, summary.line(step))
+        if entries:
+            self.journal.note(*entries)
+
+    def _judge(self, batch: Batch, reply: Reply, answer: Answer) -> None:
+        host = batch.host
+        if reply.fault is not None and not reply.sent:
+            self.unsent.update(batch.indexes)
+            raise answers.unreachable(host, reply)
+        for index, step in zip(batch.indexes, batch.steps, strict=True):
+            said = answer.steps.get(index)
+            if said is not None and said.rc not in (None, 0):
+                raise StepFailed(
+                    f"E-{step.name.upper()}",
+                    f"{step.name} failed on {host}",
+                    cause=said.message or f"exit code {said.rc}",
+                    host=host,
+                )
+        if answer.refused:
+            self.unsent.update(batch.indexes)
+            raise answers.refusal(host, answer.refused[0], " ".join(answer.refused[1:]))
+        if not answer.complete or len(_answered(batch, answer)) < len(batch.steps):
+            raise answers.no_answer(host, reply)
+
+    # -- steps that the controller does itself
+
+    def _direct(self, batch: Batch, undo: bool) -> None:
+        step, index = batch.steps[0], batch.indexes[0]
+        started_s = self.world.clock.monotonic_s()
+        if not isinstance(step, AwaitQmp):
+            raise OperationFailed("E-STEP", f"{step.name} cannot be carried out here")
+        self._await_qmp(step)
+        self._fault(step, "after")
+        ended = StepEnded(
+            at=self._now(),
+            attempt=self.attempt,
+            step=index,
+            rc=0,
+            seconds=round(self.world.clock.monotonic_s() - started_s, 3),
+            undo=undo,
+        )
+        if step.step_class is StepClass.PIVOT:
+            self.journal.note(ended, Pivoted(at=self._now()))
+        else:
+            self.journal.note(ended)
+        self.world.report.step(step.name, summary.line(step))
+
+    def _await_qmp(self, step: AwaitQmp) -> None:
+        deadline_s = self.world.clock.monotonic_s() + self.context.settings.qemu.monitor_timeout_s
+        config = self.context.config(step.host)
+        try:
+            stream = self.world.remote.open_stream(config, step.socket, deadline_s)
+            try:
+                self._fault(step, "sent")
+                status = self.world.qmp.hello(stream, step.uuid, deadline_s)
+            finally:
+                stream.close()
+        except Unreachable as error:
+            raise Uncertain(
+                error.code, error.what, cause=error.cause, hint=error.hint, host=step.host
+            ) from error
+        if status != "running":
+            raise StepFailed(
+                "E-AWAITQMP", f"QEMU on {step.host} is {status}, not running", host=step.host
+            )
+
+    # -- small things
+
+    def _fault(self, step: Step, moment: str) -> None:
+        config = self.context.config(step.host)
+        self.world.faults.reached(step.name, moment, lambda: self.world.remote.drop(config))
+
+    def _now(self) -> str:
+        return iso(self.world.clock.now())
+
+
+class _Watch:
+    """Sees a script's output arrive, for the fault points in the middle of a batch."""
+
+    def __init__(self, execution: Execution, batch: Batch, script: Script) -> None:
+        self._execution = execution
+        self._batch = batch
+        self._mark = f"@{script.nonce} B ".encode()
+        self._seen = b""
+        self._told = 0
+
+    def output(self, chunk: bytes) -> None:
+        if self._execution.world.faults.split_at is None:
+            return
+        self._seen += chunk
+        while self._told < self._seen.count(self._mark):
+            step = self._batch.steps[min(self._told, len(self._batch.steps) - 1)]
+            self._told += 1
+            self._execution._fault(step, "sent")
+
+
+def _same(a: Begun, b: Begun) -> bool:
+    return (a.attempt, a.host, a.steps, a.undo) == (b.attempt, b.host, b.steps, b.undo)
+
+
+def _answered(batch: Batch, answer: Answer) -> list[int]:
+    """The places in the batch whose step was answered with success."""
+    found = []
+    for place, index in enumerate(batch.indexes):
+        said = answer.steps.get(index)
+        if said is not None and said.rc == 0:
+            found.append(place)
+    return found

@@ -1,0 +1,214 @@
+"""How an operation ends: done, undone, or left for recovery with everything said."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from msgspec.structs import replace
+
+from tashictl.errors import Conflict, Interrupted, TashiError, Unreachable
+from tashictl.model.host import HostRecord
+from tashictl.model.operation import Ended, Header, Status, UndoPlanned
+from tashictl.model.state import State
+from tashictl.model.steps import Plan
+from tashictl.model.vm import Observed, Seen, Vm, Wanted
+from tashictl.ops.context import iso
+from tashictl.ops.execute import Execution
+from tashictl.ops.ports import Transaction, World
+from tashictl.planning import create as create_plan
+
+
+def taken_back(tx: Transaction, header: Header, vm: Vm, reason: str) -> None:
+    """A failed `vm create` leaves no record; one that was scheduled later is Held (Tashi)."""
+    if not header.hold:
+        tx.remove_vm(vm.id)
+        return
+    tx.put_vm(
+        replace(
+            vm,
+            wanted=Wanted.RUNNING,
+            host=None,
+            operation=None,
+            held=True,
+            reason=reason,
+            observed=Observed(),
+            spec=replace(vm.spec, machine=None),
+        )
+    )
+
+
+def running(execution: Execution, vm: Vm) -> Vm:
+    """Record that the VM runs, and end the operation."""
+    world = execution.world
+    now = iso(world.clock.now())
+    done = replace(
+        vm,
+        wanted=Wanted.RUNNING,
+        operation=None,
+        reason=None,
+        started=now,
+        pid=_number(execution.data.get("pid")),
+        observed=Observed(
+            what=Seen.RUNNING,
+            at=now,
+            boot_id=execution.data.get("boot_id"),
+            generation=vm.generation,
+        ),
+    )
+    with world.store.closing_transaction() as tx:
+        _still_ours(tx.state, vm)
+        tx.put_vm(done)
+        _met(tx, vm.host, now)
+    _end(execution, Status.DONE, "")
+    return done
+
+
+def go_back_or_on(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> None:
+    """After a failure of a create: past the pivot return, to go on; else undo and raise."""
+    if execution.journal.view.pivoted and not isinstance(error, KeyboardInterrupt):
+        return
+    if execution.journal.view.pivoted:
+        running(execution, vm)
+        raise Interrupted("E-INTERRUPTED", f"interrupted; {vm.name} runs already")
+    go_back(execution, vm, plan, error)
+
+
+def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> NoReturn:
+    """Undo what was begun and raise `error`; what cannot be confirmed stays, recorded."""
+    world, journal = execution.world, execution.journal
+    reason = error.what if isinstance(error, TashiError) else "interrupted by Ctrl-C"
+    begun = [i for i in journal.view.begun if i not in execution.unsent]
+    undo = create_plan.undo(plan, begun)
+    try:
+        journal.commit(UndoPlanned(at=iso(world.clock.now()), plan=undo, reason=reason))
+        if undo:
+            world.report.note(f"{vm.name}: going back")
+            execution.raise_attempt()
+            execution.backward(undo)
+    except (TashiError, KeyboardInterrupt) as second:
+        _leave(execution, vm, reason, second)
+        raise _with_leftovers(error, vm, second) from second
+    with world.store.transaction() as tx:
+        _still_ours(tx.state, vm)
+        taken_back(tx, journal.view.header, vm, reason)
+        if isinstance(error, Unreachable):
+            _missed(tx, error.host)
+    _end(execution, Status.UNDONE, reason)
+    world.locks.forget_vm(vm.id)
+    if isinstance(error, TashiError):
+        raise error
+    raise Interrupted("E-INTERRUPTED", f"interrupted; {vm.name} was undone")
+
+
+def only_forward(execution: Execution, vm: Vm, plan: Plan) -> None:
+    """Carry out a destroy and remove the record; on a failure record what is left and raise."""
+    world = execution.world
+    try:
+        execution.forward(plan)
+    except (TashiError, KeyboardInterrupt) as error:
+        _leave(execution, vm, str(error) or "interrupted by Ctrl-C", error)
+        operation = execution.ids.operation
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(
+                "E-INTERRUPTED",
+                f"interrupted; {vm.name} is not gone yet",
+                hint=f"tashictl op resume {operation}",
+            ) from error
+        error.leftovers = (*error.leftovers, *_left(vm, operation))
+        raise
+    with world.store.closing_transaction() as tx:
+        _still_ours(tx.state, vm, execution.ids.operation)
+        tx.remove_vm(vm.id)
+        _met(tx, vm.host, iso(world.clock.now()))
+    _end(execution, Status.DONE, "")
+    world.locks.forget_vm(vm.id)
+
+
+def supersede(world: World, vm: Vm) -> None:
+    """End the journal of an operation that was interrupted on a VM which is now to be destroyed.
+
+    The VM's lock must be held. Raises NotPermitted for a journal of an unknown version.
+    """
+    if vm.operation is None:
+        return
+    journal = world.journals.reopen(vm.operation.id)
+    if journal is None:
+        return
+    if journal.view.ended is None:
+        now = iso(world.clock.now())
+        journal.note(Ended(at=now, status=Status.UNDONE, reason="superseded by destroy"))
+    journal.close()
+
+
+def _end(execution: Execution, status: Status, reason: str) -> None:
+    execution.journal.note(Ended(at=iso(execution.world.clock.now()), status=status, reason=reason))
+
+
+def _leave(execution: Execution, vm: Vm, reason: str, error: BaseException) -> None:
+    """Keep name, address and claim until the host has been asked: a tombstone."""
+    world = execution.world
+    now = iso(world.clock.now())
+    with world.store.transaction() as tx:
+        current = tx.state.vms.get(vm.id)
+        if current is None or current.operation is None:
+            return
+        if current.operation.id == execution.ids.operation:
+            tx.put_vm(
+                replace(current, wanted=Wanted.ABSENT, reason=reason, observed=_unknown(vm, now))
+            )
+        if isinstance(error, Unreachable):
+            _missed(tx, error.host)
+
+
+def _unknown(vm: Vm, now: str) -> Observed:
+    if vm.observed.what is Seen.UNKNOWN and vm.observed.at is not None:
+        return vm.observed
+    return Observed(what=Seen.UNKNOWN, at=now)
+
+
+def _left(vm: Vm, operation: int) -> tuple[str, ...]:
+    return (
+        f"{vm.name} on {vm.host}: its QEMU, TAPs and folder may be there; name and claim are kept"
+        f"   tashictl op resume {operation}",
+    )
+
+
+def _with_leftovers(error: BaseException, vm: Vm, second: BaseException) -> TashiError:
+    shown = error if isinstance(error, TashiError) else None
+    operation = vm.operation.id if vm.operation else 0
+    left = (
+        f"{vm.name} on {vm.host}: what was begun may be there ({second})"
+        f"   tashictl op undo {operation}",
+    )
+    if shown is None:
+        return Interrupted("E-INTERRUPTED", f"interrupted; {vm.name} is not undone", leftovers=left)
+    shown.leftovers = (*shown.leftovers, *left)
+    return shown
+
+
+def _still_ours(state: State, vm: Vm, operation: int | None = None) -> None:
+    """Raise Conflict when another operation took the record over while we were away."""
+    current = state.vms.get(vm.id)
+    ours = operation if operation is not None else (vm.operation.id if vm.operation else None)
+    if current is None or current.operation is None or current.operation.id != ours:
+        raise Conflict(
+            "E-TAKEN-OVER",
+            f"{vm.name} was taken over by another operation",
+            hint=f"tashictl vm show {vm.id}",
+        )
+
+
+def _met(tx: Transaction, host: str | None, now: str) -> None:
+    record = tx.state.hosts.get(host or "")
+    if record is not None and (record.up is not True or record.last_contact != now):
+        tx.put_host(replace(record, up=True, last_contact=now))
+
+
+def _missed(tx: Transaction, host: str | None) -> None:
+    record: HostRecord | None = tx.state.hosts.get(host or "")
+    if record is not None and record.up is not False:
+        tx.put_host(replace(record, up=False))
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None

@@ -1,0 +1,285 @@
+"""Hosts: add, check, trust; one small probe reads all facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tashictl.errors import (
+    InvalidRequest,
+    NotPermitted,
+    OperationFailed,
+    TashiError,
+)
+from tashictl.model.host import HostConfig, HostFacts, HostRecord, HostState
+from tashictl.model.image import Image
+from tashictl.model.script import HostKey, Reply, Script
+from tashictl.ops import answers
+from tashictl.ops.context import Context
+from tashictl.ops.ports import Transaction, World
+from tashictl.planning import facts as facts_plan
+from tashictl.planning import machine
+
+MIN_QEMU = (7, 2)
+KEY_TIMEOUT_S = 10.0
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One requirement of a host: `ok`, what was seen, and the remedy when it is not met."""
+
+    check: str
+    ok: bool
+    seen: str
+    remedy: str = ""
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """A host after a look at it: its record now, and every requirement."""
+
+    host: str
+    record: HostRecord | None
+    findings: tuple[Finding, ...]
+    error: TashiError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was reached and meets every requirement."""
+        return self.error is None and all(f.ok for f in self.findings)
+
+
+Accept = Callable[[HostConfig, HostKey], bool]
+
+
+def trust(
+    world: World, host: HostConfig, fingerprint: str | None, accept: Accept | None
+) -> HostKey:
+    """Trust the key that a host shows, if it has `fingerprint` or if `accept` says so.
+
+    Raises NotPermitted for another fingerprint, InvalidRequest when nobody vouches for the key,
+    Unreachable when the host shows none.
+    """
+    key = world.remote.host_key(host, world.clock.monotonic_s() + KEY_TIMEOUT_S)
+    if fingerprint is not None:
+        if key.fingerprint != fingerprint:
+            raise NotPermitted(
+                "E-FINGERPRINT",
+                f"{host.name} shows another key",
+                cause=f"{key.fingerprint} ({key.algorithm}), not {fingerprint}",
+                hint="ask at the host's console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+                host=host.name,
+            )
+    elif key not in world.trust.key_of(host.name):
+        known = world.trust.key_of(host.name)
+        if known:
+            raise NotPermitted(
+                "E-HOSTKEY-CHANGED",
+                f"{host.name}: the host key has changed",
+                cause=f"{key.fingerprint} now, {known[0].fingerprint} before",
+                hint=f"if you know why: tashictl host trust {host.name} --fingerprint SHA256:…",
+                host=host.name,
+            )
+        if accept is None or not accept(host, key):
+            raise InvalidRequest(
+                "E-HOSTKEY",
+                f"the key of {host.name} was not accepted",
+                cause=f"it shows {key.fingerprint} ({key.algorithm})",
+                hint=f"--fingerprint {key.fingerprint}, if that is what the host's console says",
+                host=host.name,
+            )
+    world.trust.trust(host.name, key)
+    return key
+
+
+def add(world: World, context: Context, host: HostConfig) -> Checked:
+    """Take a host whose key is trusted into the cluster: read its facts, claim it, record it.
+
+    Raises NotPermitted for a host of another cluster, Unreachable when it does not answer.
+    """
+    facts = probe(world, context, host, None)
+    ours = context.settings.tashictl.cluster_id
+    if facts.claimed_by not in (None, ours):
+        raise NotPermitted(
+            "E-FOREIGN",
+            f"{host.name} belongs to another cluster ({facts.claimed_by})",
+            cause=f"{context.settings.tashictl.lib_dir}/cluster on the host says so",
+            host=host.name,
+        )
+    with world.store.transaction() as tx:
+        before = tx.state.hosts.get(host.name)
+        record = before or HostRecord(id=tx.next_host_id(), name=host.name)
+        record = record_facts(record, facts, context)
+        tx.put_host(record)
+        _note_images(tx, host.name, facts, context.settings.vfs_shared)
+    return Checked(host=host.name, record=record, findings=findings(facts, context, host))
+
+
+def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[Checked]:
+    """Look at hosts at once, write down what is seen, and hold it against every requirement."""
+    nonces: dict[str, str] = {}
+    asked = tuple(hosts)
+    probe_of = facts_plan.Probe(settings=context.settings, cpu=_enforced_cpu(context))
+    results: dict[str, Checked] = {}
+    readings: dict[str, HostFacts] = {}
+
+    def result(host: HostConfig, reply: Reply) -> None:
+        now = world.clock.now()
+        reading = facts_plan.read(reply.out, nonces[host.name], now)
+        if reading is None:
+            error = answers.unreachable(host.name, reply)
+            results[host.name] = Checked(host=host.name, record=None, findings=(), error=error)
+            return
+        readings[host.name] = reading.facts
+
+    def script_for(host: HostConfig) -> Script:
+        nonces[host.name] = world.dice.nonce()
+        return facts_plan.script(probe_of, nonces[host.name])
+
+    timeout_s = context.settings.tashictl.connect_timeout_s + facts_plan.PROBE_TIMEOUT_S
+    world.remote.sweep(asked, script_for, timeout_s, result)
+    _record_checks(world, context, asked, readings, results)
+    return [results[h.name] for h in asked]
+
+
+def _record_checks(
+    world: World,
+    context: Context,
+    asked: Iterable[HostConfig],
+    readings: dict[str, HostFacts],
+    results: dict[str, Checked],
+) -> None:
+    with world.store.transaction() as tx:
+        for host in asked:
+            record = tx.state.hosts.get(host.name)
+            facts = readings.get(host.name)
+            if facts is None:
+                if record is not None and record.up is not False:
+                    tx.put_host(replace(record, up=False))
+                continue
+            if record is not None:
+                record = record_facts(record, facts, context)
+                tx.put_host(record)
+                _note_images(tx, host.name, facts, context.settings.vfs_shared)
+            results[host.name] = Checked(
+                host=host.name, record=record, findings=findings(facts, context, host)
+            )
+
+
+def probe(world: World, context: Context, host: HostConfig, accel: str | None) -> HostFacts:
+    """Read a host's facts; KVM is asked only where `accel` is None. Raises Unreachable."""
+    cpu = _enforced_cpu(context)
+    asked = facts_plan.Probe(settings=context.settings, cpu=cpu, kvm=accel is None)
+    nonce = world.dice.nonce()
+    timeout_s = context.settings.tashictl.connect_timeout_s + facts_plan.PROBE_TIMEOUT_S
+    reply = world.remote.run(
+        host, facts_plan.script(asked, nonce), world.clock.monotonic_s() + timeout_s
+    )
+    reading = facts_plan.read(reply.out, nonce, world.clock.now(), accel)
+    if reading is None:
+        if reply.fault is None:
+            raise OperationFailed(
+                "E-PROBE",
+                f"{host.name} gave no full answer",
+                cause=reply.err.decode("utf-8", "replace").strip()[-300:] or f"exit {reply.rc}",
+                host=host.name,
+            )
+        raise answers.unreachable(host.name, reply)
+    return reading.facts
+
+
+def _enforced_cpu(context: Context) -> str:
+    """The CPU that KVM must be able to show, or refuse."""
+    cpu = machine.cpu_text(context.settings.qemu.cpu_model, "kvm")
+    return cpu if "enforce" in cpu else f"{cpu},enforce=on"
+
+
+def record_facts(record: HostRecord, facts: HostFacts, context: Context) -> HostRecord:
+    """A host's record after it answered: up, seen now, and unfit when its QEMU is too old."""
+    state = record.state
+    if state is not HostState.Drained:
+        fits = version_fits(facts.qemu_version, context)
+        state = HostState.Normal if fits else HostState.VersionMismatch
+    return replace(record, up=True, last_contact=facts.at, facts=facts, state=state)
+
+
+def version_fits(version: str | None, context: Context) -> bool:
+    """Whether a host's QEMU is at least 7.2 and, where [Qemu] versions is set, one of these."""
+    if version is None:
+        return True  # refused by the placement with a reason of its own
+    numbers = tuple(int(n) for n in version.split(".")[:2] if n.isdigit())
+    allowed = context.settings.qemu.versions
+    return numbers >= MIN_QEMU and (not allowed or any(version.startswith(a) for a in allowed))
+
+
+def _note_images(tx: Transaction, host: str, facts: HostFacts, shared: bool) -> None:
+    """Images that lie on the host become known; those that are gone from it lose the host."""
+    seen = {i.name: i for i in facts.images}
+    for image in tuple(tx.state.images.values()):
+        fact = seen.pop(image.name, None)
+        there = fact is not None and fact.size_bytes == image.size_bytes
+        hosts = tuple(h for h in image.hosts if h != host) + ((host,) if there else ())
+        if sorted(hosts) != sorted(image.hosts):
+            tx.put_image(replace(image, hosts=tuple(sorted(hosts))))
+    for fact in seen.values():
+        if fact.name in tx.state.images:
+            continue
+        tx.put_image(
+            Image(
+                name=fact.name,
+                format=fact.format,
+                size_bytes=fact.size_bytes,
+                virtual_size_bytes=fact.virtual_size_bytes or fact.size_bytes,
+                hosts=(host,),
+                shared=shared,
+                arch=facts.arch,
+            )
+        )
+
+
+def findings(facts: HostFacts, context: Context, host: HostConfig) -> tuple[Finding, ...]:
+    """Every requirement of a host, met or not, with the remedy."""
+    ours = context.settings.tashictl.cluster_id
+    fits = facts.qemu_version is not None and version_fits(facts.qemu_version, context)
+    found = [
+        Finding(
+            check="qemu",
+            ok=fits,
+            seen=facts.qemu_version or "none",
+            remedy="" if fits else "apt-get install qemu-system-x86 qemu-utils (7.2 or later)",
+        ),
+        Finding(
+            check="tools",
+            ok=not facts.missing,
+            seen="all there" if not facts.missing else f"missing: {', '.join(facts.missing)}",
+            remedy="" if not facts.missing else "apt-get install iproute2 util-linux coreutils",
+        ),
+        Finding(check="accel", ok=True, seen=facts.accel),
+        Finding(
+            check="cluster",
+            ok=facts.claimed_by in (None, ours),
+            seen=facts.claimed_by or "free",
+            remedy="" if facts.claimed_by in (None, ours) else "the host of another cluster",
+        ),
+        Finding(
+            check="clock",
+            ok=abs(facts.clock_offset_s) < 30,
+            seen=f"{facts.clock_offset_s:+.0f} s",
+            remedy="" if abs(facts.clock_offset_s) < 30 else "run an NTP client on the host",
+        ),
+    ]
+    for network in context.inventory.networks:
+        if network.bridge is None or (
+            host.networks is not None and not {network.name, str(network.id)} & set(host.networks)
+        ):
+            continue
+        there = network.bridge in facts.bridges
+        found.append(
+            Finding(
+                check=f"bridge {network.bridge}",
+                ok=there,
+                seen="there" if there else "absent",
+                remedy="" if there else f"make bridge {network.bridge} (network {network.name})",
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,145 @@
+"""Images: bring them onto the hosts, checked, so that every host can start from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import BinaryIO
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tashictl.errors import Conflict, InvalidRequest, TashiError
+from tashictl.model.host import HostConfig
+from tashictl.model.image import Image
+from tashictl.model.operation import Ended, Header, Status, StepEnded
+from tashictl.model.steps import PutImage
+from tashictl.model.vm import OperationKind
+from tashictl.ops import answers
+from tashictl.ops.begin import ids_of, refuse_stale
+from tashictl.ops.context import Context, iso
+from tashictl.ops.execute import Execution
+from tashictl.ops.ports import World
+from tashictl.planning import images
+
+BYTES_PER_S = 1_000_000  # the slowest stream that is waited for
+
+
+class Content(Struct, frozen=True, kw_only=True):
+    """An image file's bytes and what was read of them."""
+
+    source: BinaryIO
+    image: Image
+
+
+class Imported(Struct, frozen=True, kw_only=True):
+    """What became of an import on each host."""
+
+    image: Image
+    failed: tuple[tuple[str, TashiError], ...] = ()
+
+
+def put(world: World, context: Context, content: Content, hosts: Iterable[str]) -> Imported:
+    """Bring an image onto `hosts` (one where the prefix is shared); done twice is done once.
+
+    Each host's file is streamed beside its place, checked by sha256 on the host, then named.
+    Raises Conflict when the name is taken by other content.
+    """
+    image = content.image
+    targets = [context.config(name) for name in hosts]
+    if not targets:
+        raise InvalidRequest("E-NO-HOST", "no host to import to", hint="tashictl host add NAME")
+    if context.settings.vfs_shared:
+        targets = targets[:1]
+    with ExitStack() as stack:
+        stack.enter_context(world.locks.image(image.name))
+        known = world.store.read().images.get(image.name)
+        if known is not None and not _same(known, image):
+            raise Conflict(
+                "E-EXISTS",
+                f"there is an image {image.name} with other content",
+                hint="--name OTHER",
+            )
+        execution = _begin(world, context, image, targets, stack)
+        failed = []
+        for place, host in enumerate(targets):
+            try:
+                with world.locks.host_shared(host.name):
+                    _one_host(execution, content, host, 3 * place)
+            except TashiError as error:
+                failed.append((host.name, error))
+                continue
+            known = _record(world, context, image, host.name)
+        status = Status.FAILED if failed else Status.DONE
+        execution.journal.note(Ended(at=iso(world.clock.now()), status=status))
+    return Imported(image=known or image, failed=tuple(failed))
+
+
+def _same(known: Image, image: Image) -> bool:
+    if known.sha256 is None:
+        return known.size_bytes == image.size_bytes
+    return known.sha256 == image.sha256
+
+
+def _begin(
+    world: World, context: Context, image: Image, targets: list[HostConfig], stack: ExitStack
+) -> Execution:
+    plan = tuple(
+        step for host in targets for step in images.import_steps(image, host.name, context.settings)
+    )
+    with world.store.transaction() as tx:
+        refuse_stale(tx.state)
+        operation = tx.next_operation_id()
+        header = Header(
+            id=operation,
+            kind=OperationKind.IMAGE_IMPORT,
+            target=image.name,
+            actor=world.who.controller(),
+            started=iso(world.clock.now()),
+            epoch=tx.state.meta.epoch,
+            plan=plan,
+        )
+        journal = world.journals.create(header)
+        stack.callback(journal.close)
+        ids = ids_of(tx.state, operation, 0)
+    return Execution(world, context, journal, ids)
+
+
+def _one_host(execution: Execution, content: Content, host: HostConfig, first: int) -> None:
+    """Three steps of the plan, from `first`: make the folder, stream, check and name."""
+    world, image, plan = execution.world, content.image, execution.journal.view.header.plan
+    stream = plan[first + 1]
+    execution.part(plan, range(first, first + 1))
+    assert isinstance(stream, PutImage)
+    started_s = world.clock.monotonic_s()
+    content.source.seek(0)
+    limit_s = execution.context.settings.tashictl.connect_timeout_s + 60
+    deadline_s = started_s + limit_s + image.size_bytes / BYTES_PER_S
+    reply = world.remote.put(host, content.source, stream.path, image.size_bytes, deadline_s)
+    if reply.fault is not None:
+        raise answers.unreachable(host.name, reply)
+    if reply.rc != 0:
+        raise answers.failed("PutImage", host.name, reply)
+    execution.journal.note(
+        StepEnded(
+            at=iso(world.clock.now()),
+            attempt=execution.attempt,
+            step=first + 1,
+            rc=0,
+            seconds=round(world.clock.monotonic_s() - started_s, 1),
+        )
+    )
+    world.report.step("PutImage", f"{host.name}: {image.name}")
+    execution.part(plan, range(first + 2, first + 3))
+
+
+def _record(world: World, context: Context, image: Image, host: str) -> Image:
+    shared = context.settings.vfs_shared
+    with world.store.transaction() as tx:
+        before = tx.state.images.get(image.name)
+        there = set(before.hosts if before else ()) | {host}
+        if shared:
+            there |= set(tx.state.hosts)
+        known = replace(image, hosts=tuple(sorted(there)), shared=shared)
+        tx.put_image(known)
+    return known

@@ -1,0 +1,351 @@
+"""What the operations need from the world, as small protocols; adapters fit, cli wires."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+from msgspec import Struct
+
+from tashictl.model.host import HostConfig, HostRecord
+from tashictl.model.image import Image
+from tashictl.model.operation import Entry, Header, JournalView
+from tashictl.model.script import HostKey, Reply, Script, SweepStats
+from tashictl.model.state import State
+from tashictl.model.vm import Vm
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """A clock that never goes back, for deadlines."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Dice(Protocol):
+    """Randomness."""
+
+    def uuid(self) -> str:
+        """A random UUID (RFC 9562 version 4)."""
+        ...
+
+    def nonce(self) -> str:
+        """Sixteen random hex digits."""
+        ...
+
+    def mac(self) -> str:
+        """Tashi's default MAC: 52:54:00 and three random bytes."""
+        ...
+
+
+class Who(Protocol):
+    """The identity of this process."""
+
+    def user(self) -> str:
+        """The login name of the caller."""
+        ...
+
+    def controller(self) -> str:
+        """user@machine, for journals and hosts."""
+        ...
+
+
+class Stream(Protocol):
+    """A two-way byte stream to a socket on a host."""
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data`; raises Unreachable."""
+        ...
+
+    def receive(self, deadline_s: float) -> bytes:
+        """Some bytes, b"" at the end; raises Unreachable past `deadline_s` (monotonic)."""
+        ...
+
+    def close(self) -> None:
+        """End the stream; never raises."""
+        ...
+
+
+class Remote(Protocol):
+    """Hosts, reached over SSH, locally, or simulated. Deadlines are absolute, in monotonic seconds.
+
+    In a dry run whatever is not read-only raises before anything is sent.
+    """
+
+    def run(
+        self,
+        host: HostConfig,
+        script: Script,
+        deadline_s: float,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> Reply:
+        """Run one script; never raises for what happens on the way: the reply says it.
+
+        `on_output` sees stdout as it arrives.
+        """
+        ...
+
+    def sweep(
+        self,
+        hosts: Iterable[HostConfig],
+        make_script: Callable[[HostConfig], Script],
+        timeout_s: float,
+        on_result: Callable[[HostConfig, Reply], None],
+    ) -> SweepStats:
+        """Run a script on each of many hosts, each with its own deadline, results as they come.
+
+        `on_result` is called from one thread at a time. One sick host costs only its own deadline.
+        """
+        ...
+
+    def open_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> Stream:
+        """Connect to a unix socket on the host; raises Unreachable."""
+        ...
+
+    def put(
+        self, host: HostConfig, source: BinaryIO, path: str, size_bytes: int, deadline_s: float
+    ) -> Reply:
+        """Stream `size_bytes` into `path` on the host, resuming a shorter file that is there.
+
+        The reply's `out` ends with the sha256 of the whole file in hex. Nothing is renamed.
+        """
+        ...
+
+    def get(self, host: HostConfig, path: str, sink: BinaryIO, deadline_s: float) -> Reply:
+        """Stream a file from the host into `sink`."""
+        ...
+
+    def forward(self, host: HostConfig, unix_path: str) -> AbstractContextManager[tuple[str, int]]:
+        """Listen on a local port whose connections end at a unix socket on the host."""
+        ...
+
+    def host_key(self, host: HostConfig, deadline_s: float) -> HostKey:
+        """Ask the host for its key without trusting it; raises Unreachable."""
+        ...
+
+    def drop(self, host: HostConfig) -> None:
+        """Cut the connection to a host, if there is one."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class Trust(Protocol):
+    """The host keys that the cluster trusts, by host name."""
+
+    def key_of(self, host: str) -> tuple[HostKey, ...]:
+        """The trusted keys of a host, empty when none is."""
+        ...
+
+    def trust(self, host: str, key: HostKey) -> None:
+        """Trust `key` for `host`, in place of any other of the same algorithm."""
+        ...
+
+    def forget(self, host: str) -> None:
+        """Trust no key of `host` any more."""
+        ...
+
+
+class Qmp(Protocol):
+    """QEMU's monitor."""
+
+    def hello(self, stream: Stream, uuid: str, deadline_s: float) -> str:
+        """Greet QEMU, check that it is the VM `uuid`, and return its run state (``running``).
+
+        Raises OperationFailed for another VM or nonsense, Unreachable when the stream ends.
+        """
+        ...
+
+
+class Transaction(Protocol):
+    """A locked read-decide-write on the state, committed when its block ends well."""
+
+    @property
+    def state(self) -> State:
+        """The state, with the changes that were made in this transaction."""
+        ...
+
+    def next_vm_id(self) -> int:
+        """A VM id that was never used."""
+        ...
+
+    def next_operation_id(self) -> int:
+        """An operation id that was never used."""
+        ...
+
+    def next_host_id(self) -> int:
+        """A host id that was never used."""
+        ...
+
+    def put_vm(self, vm: Vm) -> None:
+        """Add or replace a VM, by id."""
+        ...
+
+    def remove_vm(self, vm_id: int) -> None:
+        """Remove a VM if it is there."""
+        ...
+
+    def put_host(self, host: HostRecord) -> None:
+        """Add or replace a host, by name."""
+        ...
+
+    def remove_host(self, name: str) -> None:
+        """Remove a host if it is there."""
+        ...
+
+    def put_image(self, image: Image) -> None:
+        """Add or replace an image, by name."""
+        ...
+
+    def mark_stale(self, why: str) -> None:
+        """Record that a host proved the database to be an old copy."""
+        ...
+
+    def remove_image(self, name: str) -> None:
+        """Remove an image if it is there."""
+        ...
+
+
+class Store(Protocol):
+    """The state database."""
+
+    def read(self) -> State:
+        """The last committed state; never blocks, never repairs."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A durable transaction; raises Conflict when the lock is not had in lockTimeout."""
+        ...
+
+    def closing_transaction(self) -> AbstractContextManager[Transaction]:
+        """Atomic as `transaction`, but a power cut right after it may bring the state before back.
+
+        For the end of an operation only, where recovery then finds the outcome on the host.
+        """
+        ...
+
+
+class Journal(Protocol):
+    """The journal of one operation; this process holds its lock, so the operation lives."""
+
+    @property
+    def view(self) -> JournalView:
+        """All that was written so far."""
+        ...
+
+    def commit(self, *entries: Entry) -> None:
+        """Append and make durable."""
+        ...
+
+    def note(self, *entries: Entry) -> None:
+        """Append; a power cut may lose it."""
+        ...
+
+    def close(self) -> None:
+        """Let the operation go; the file stays."""
+        ...
+
+
+class Journals(Protocol):
+    """All journals of the cluster."""
+
+    def create(self, header: Header, *entries: Entry) -> Journal:
+        """Create a journal, held, durable with its first entries; an existing one is an error."""
+        ...
+
+    def reopen(self, operation_id: int) -> Journal | None:
+        """Take over an interrupted journal; None when there is none.
+
+        Raises Conflict while the process that runs the operation lives.
+        """
+        ...
+
+    def read(self, operation_id: int) -> JournalView | None:
+        """Read a journal without taking it; None when there is none."""
+        ...
+
+    def ids(self) -> tuple[int, ...]:
+        """The operations that have a journal, rising."""
+        ...
+
+
+class Locks(Protocol):
+    """Locks among the processes of this controller. Order: VM < image < host."""
+
+    def vm(self, vm_id: int) -> AbstractContextManager[None]:
+        """Hold a VM; raises Conflict when it is not had in lockTimeout."""
+        ...
+
+    def forget_vm(self, vm_id: int) -> None:
+        """Leave no lock behind for a VM that is gone; its lock must be held."""
+        ...
+
+    def image(self, name: str) -> AbstractContextManager[None]:
+        """Hold an image."""
+        ...
+
+    def host_shared(self, name: str) -> AbstractContextManager[None]:
+        """Hold a host beside other VM operations."""
+        ...
+
+    def host(self, name: str) -> AbstractContextManager[None]:
+        """Hold a host alone."""
+        ...
+
+
+class Faults(Protocol):
+    """Fault points: where a test makes the controller die, stop or lose its connection."""
+
+    @property
+    def split_at(self) -> str | None:
+        """The step kind that must stand in a batch of its own, or None."""
+        ...
+
+    def reached(self, step: str, moment: str, cut: Callable[[], None]) -> None:
+        """A step's moment (``before``, ``sent``, ``after``) was reached; may not return."""
+        ...
+
+
+class Report(Protocol):
+    """Where an operation tells people how it goes."""
+
+    def note(self, text: str) -> None:
+        """A line on the side."""
+        ...
+
+    def step(self, name: str, text: str) -> None:
+        """A step was done."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """A line that matters."""
+        ...
+
+
+class World(Struct, frozen=True, kw_only=True):
+    """All ports together, as an operation gets them."""
+
+    store: Store
+    journals: Journals
+    locks: Locks
+    remote: Remote
+    qmp: Qmp
+    trust: Trust
+    clock: Clock
+    dice: Dice
+    who: Who
+    faults: Faults
+    report: Report

@@ -1,0 +1,223 @@
+"""Operations that were interrupted: look at them, finish them, or take them back."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tashictl.errors import Conflict, NoSuchTarget, TashiError
+from tashictl.model.operation import Begun, Ended, Header, JournalView, Operation, Status, view
+from tashictl.model.state import State
+from tashictl.model.steps import AwaitQmp, Plan
+from tashictl.model.vm import OperationKind, Vm, Wanted
+from tashictl.ops import finish
+from tashictl.ops.begin import ids_of
+from tashictl.ops.context import Context, iso
+from tashictl.ops.execute import Execution
+from tashictl.ops.ports import Journal, World
+from tashictl.planning import create as create_plan
+from tashictl.planning import destroy as destroy_plan
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of an interrupted operation; `vm` is its record now, None when it is gone."""
+
+    operation: int
+    vm: Vm | None
+    status: Status
+
+
+def settle(world: World, context: Context, vm_id: int) -> Outcome | None:
+    """Finish or take back what was interrupted on a VM, by the direction of its kind.
+
+    A create goes on when QEMU answers (then its pivot was passed), else back; a destroy goes on.
+    None when nothing was interrupted. Raises Conflict while the operation runs.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(world.locks.vm(vm_id))
+        taken = _take(world, context, vm_id, stack)
+        if taken is None:
+            return None
+        execution, vm, plan = taken
+        if vm.operation is not None and vm.operation.kind is OperationKind.DESTROY:
+            return _on(execution, vm, plan)
+        wanted = vm.wanted is not Wanted.ABSENT
+        if wanted and (execution.journal.view.pivoted or _answers(execution, plan)):
+            return _on(execution, vm, plan)
+        return _back(execution, vm, plan, "interrupted")
+
+
+def resume(world: World, context: Context, operation_id: int) -> Outcome:
+    """Finish an interrupted operation: all its steps once more, each finding what is done."""
+    with ExitStack() as stack:
+        execution, vm, plan = _take_operation(world, context, operation_id, stack)
+        return _on(execution, vm, plan)
+
+
+def undo(world: World, context: Context, operation_id: int) -> Outcome:
+    """Take an interrupted operation back; raises Conflict where its kind only goes on."""
+    with ExitStack() as stack:
+        execution, vm, plan = _take_operation(world, context, operation_id, stack)
+        if vm.operation is not None and vm.operation.kind is OperationKind.DESTROY:
+            raise Conflict(
+                "E-FORWARD",
+                f"operation {operation_id} destroys {vm.name}: it only goes on",
+                hint=f"tashictl op resume {operation_id}",
+            )
+        if execution.journal.view.pivoted:
+            raise Conflict(
+                "E-FORWARD",
+                f"{vm.name} runs already: operation {operation_id} only goes on",
+                hint=f"tashictl op resume {operation_id}, then tashictl vm destroy {vm.name}",
+            )
+        return _back(execution, vm, plan, "undone on request")
+
+
+def listing(world: World, ended: bool) -> list[Operation]:
+    """The operations in flight or interrupted, and with `ended` all whose journals are kept."""
+    state = world.store.read()
+    found = []
+    for operation_id in world.journals.ids():
+        journal = world.journals.read(operation_id)
+        if journal is None:
+            continue
+        shown = _shown(journal, state)
+        if ended or shown.status in (Status.RUNNING, Status.INTERRUPTED):
+            found.append(shown)
+    return found
+
+
+def show(world: World, operation_id: int) -> Operation:
+    """One operation with its steps; raises NoSuchTarget."""
+    journal = world.journals.read(operation_id)
+    if journal is None:
+        raise _no_such(operation_id)
+    return _shown(journal, world.store.read())
+
+
+def _shown(journal: JournalView, state: State) -> Operation:
+    """A journal whose end was lost, while the database has the outcome, is shown as done."""
+    shown = view(journal)
+    if shown.status is Status.INTERRUPTED and _holder(state, journal.header.id) is None:
+        return replace(shown, status=Status.DONE if journal.pivoted else Status.UNDONE)
+    return shown
+
+
+def _holder(state: State, operation_id: int) -> Vm | None:
+    for vm in state.vms.values():
+        if vm.operation is not None and vm.operation.id == operation_id:
+            return vm
+    return None
+
+
+def _no_such(operation_id: int) -> NoSuchTarget:
+    return NoSuchTarget("E-NO-OP", f"no operation {operation_id}", hint="tashictl op list --all")
+
+
+Taken = tuple[Execution, Vm, Plan]
+
+
+def _take_operation(world: World, context: Context, operation_id: int, stack: ExitStack) -> Taken:
+    vm = _holder(world.store.read(), operation_id)
+    if vm is None:
+        journal = world.journals.read(operation_id)
+        if journal is None:
+            raise _no_such(operation_id)
+        status = "running" if journal.alive else "ended"
+        raise Conflict(
+            "E-NOT-INTERRUPTED",
+            f"operation {operation_id} is {status}, not interrupted",
+            hint=f"tashictl op show {operation_id}",
+        )
+    stack.enter_context(world.locks.vm(vm.id))
+    taken = _take(world, context, vm.id, stack)
+    if taken is None or taken[0].ids.operation != operation_id:
+        raise Conflict("E-CHANGED", f"operation {operation_id} has ended meanwhile")
+    return taken
+
+
+def _take(world: World, context: Context, vm_id: int, stack: ExitStack) -> Taken | None:
+    """Take over the interrupted operation of a VM whose lock is held; the attempt is raised."""
+    state = world.store.read()
+    vm = state.vms.get(vm_id)
+    if vm is None or vm.operation is None:
+        return None
+    journal = world.journals.reopen(vm.operation.id) or _lost(world, context, state, vm)
+    stack.callback(journal.close)
+    execution = Execution(world, context, journal, ids_of(state, vm.operation.id, vm.generation))
+    execution.raise_attempt()
+    stack.enter_context(world.locks.host_shared(vm.host or ""))
+    return execution, vm, journal.view.header.plan
+
+
+def _lost(world: World, context: Context, state: State, vm: Vm) -> Journal:
+    """A journal for an operation whose own was lost: all its steps may have been done."""
+    operation = vm.operation
+    assert operation is not None
+    if operation.kind is OperationKind.DESTROY:
+        plan = destroy_plan.plan(vm, context.settings)
+    else:
+        host = context.host(state, vm.host or "")
+        plan = create_plan.plan(
+            vm, host, context.inventory.networks, context.settings, context.ifup_template
+        )
+    header = Header(
+        id=operation.id,
+        kind=operation.kind,
+        target=vm.name,
+        actor=world.who.controller(),
+        started=operation.started,
+        epoch=state.meta.epoch,
+        plan=plan,
+        vm=vm,
+    )
+    begun = Begun(
+        at=iso(world.clock.now()),
+        attempt=1,
+        host=vm.host or "",
+        steps=tuple(range(len(plan))),
+    )
+    return world.journals.create(header, begun)
+
+
+def _answers(execution: Execution, plan: Plan) -> bool:
+    """Whether the VM's QEMU answers: only reading, so that a refusal costs nothing."""
+    world = execution.world
+    for step in plan:
+        if isinstance(step, AwaitQmp):
+            deadline_s = (
+                world.clock.monotonic_s() + execution.context.settings.tashictl.connect_timeout_s
+            )
+            config = execution.context.config(step.host)
+            try:
+                stream = world.remote.open_stream(config, step.socket, deadline_s)
+                try:
+                    return world.qmp.hello(stream, step.uuid, deadline_s) == "running"
+                finally:
+                    stream.close()
+            except TashiError:
+                return False
+    return False
+
+
+def _on(execution: Execution, vm: Vm, plan: Plan) -> Outcome:
+    operation = execution.ids.operation
+    if vm.operation is not None and vm.operation.kind is OperationKind.DESTROY:
+        finish.only_forward(execution, vm, plan)
+        return Outcome(operation=operation, vm=None, status=Status.DONE)
+    execution.forward(plan)
+    done = finish.running(execution, vm)
+    return Outcome(operation=operation, vm=done, status=Status.DONE)
+
+
+def _back(execution: Execution, vm: Vm, plan: Plan, reason: str) -> Outcome:
+    world = execution.world
+    undo_plan = create_plan.undo(plan, execution.journal.view.begun)
+    execution.backward(undo_plan)
+    with world.store.transaction() as tx:
+        finish.taken_back(tx, execution.journal.view.header, vm, reason)
+    execution.journal.note(Ended(at=iso(world.clock.now()), status=Status.UNDONE, reason=reason))
+    world.locks.forget_vm(vm.id)
+    return Outcome(operation=execution.ids.operation, vm=None, status=Status.UNDONE)

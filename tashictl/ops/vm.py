@@ -1,0 +1,305 @@
+"""Virtual machines: create, schedule, destroy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tashictl.errors import (
+    Conflict,
+    NoCapacity,
+    NoSuchTarget,
+    TashiError,
+    raise_all,
+)
+from tashictl.model.operation import Header
+from tashictl.model.state import State
+from tashictl.model.steps import Plan
+from tashictl.model.vm import OperationKind, OperationRef, Vm, Wanted
+from tashictl.ops import finish, recover
+from tashictl.ops.begin import create_journal, ids_of, refuse_stale
+from tashictl.ops.context import Context, iso
+from tashictl.ops.execute import Execution
+from tashictl.ops.ports import Transaction, World
+from tashictl.planning import create as create_plan
+from tashictl.planning import destroy as destroy_plan
+from tashictl.planning import machine, placement, request
+from tashictl.planning.placement import Decision
+from tashictl.planning.request import RawVm
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """A VM as it was decided: with a host and a plan, or Pending with the reason."""
+
+    vm: Vm
+    plan: Plan
+    decision: Decision
+
+
+class NewIds(Struct, frozen=True, kw_only=True):
+    """The ids that a new VM and its operation get."""
+
+    vm: int
+    operation: int
+    uuid: str
+
+
+# -- deciding: the same code for the dry run and for the real one
+
+
+def draft(world: World, context: Context, state: State, raw: RawVm, ids: NewIds) -> Draft:
+    """Decide what `vm create` does against `state`; raises all problems at once, or NoCapacity."""
+    wish, problems = request.read(raw)
+    macs: Iterator[str] = iter(world.dice.mac, "")
+    spec, more = request.check(wish, context.picture(state), macs)
+    raise_all([*problems, *more])
+    vm = Vm(
+        id=ids.vm,
+        name=wish.name,
+        uuid=ids.uuid,
+        user=wish.user or world.who.user(),
+        spec=spec,
+        created=iso(world.clock.now()),
+    )
+    return place(world, context, state, vm, ids.operation, asked_host=wish.host)
+
+
+def place(
+    world: World,
+    context: Context,
+    state: State,
+    vm: Vm,
+    operation: int,
+    asked_host: str | None = None,
+) -> Draft:
+    """Choose a host for `vm` and plan its start there, or leave it Pending with the reason."""
+    cluster = context.cluster(state)
+    hints = vm.spec.hints
+    asked = asked_host or hints.get("targetHost")
+    dense = hints.get("densePack")
+    decision = placement.choose(
+        cluster,
+        placement.Want(
+            name=vm.name,
+            user=vm.user,
+            spec=vm.spec,
+            target=request.target_of(asked, cluster) if asked else None,
+            elsewhere=asked_host is None and hints.get("allowElsewhere", "").lower() == "true",
+            dense=context.settings.dense_pack if dense is None else dense.lower() == "true",
+        ),
+    )
+    if decision.hopeless:
+        raise NoCapacity(
+            "E-CAPACITY",
+            f"{vm.name} fits no host, even when empty",
+            cause=decision.reason,
+            hint="tashictl host list",
+        )
+    if decision.host is None:
+        return Draft(vm=replace(vm, reason=decision.reason), plan=(), decision=decision)
+    host = context.host(state, decision.host)
+    facts = host.record.facts
+    assert facts is not None  # a host without facts is refused by the placement
+    placed = replace(
+        vm,
+        host=host.name,
+        held=False,
+        reason=None,
+        spec=machine.freeze(vm.spec, uuid=vm.uuid, facts=facts, settings=context.settings),
+        operation=OperationRef(
+            id=operation, kind=OperationKind.CREATE, started=iso(world.clock.now())
+        ),
+    )
+    plan = create_plan.plan(placed, host, cluster.networks, context.settings, context.ifup_template)
+    return Draft(vm=placed, plan=plan, decision=decision)
+
+
+# -- create and schedule
+
+
+def create(world: World, context: Context, raw: RawVm) -> Vm:
+    """Create a VM and start it; returns it Running, or Pending when no host has room now.
+
+    Raises all problems of the request at once; after a failure nothing is left, or the error says
+    what is.
+    """
+    _settle_name(world, context, raw.name)
+    with ExitStack() as stack:
+        with world.store.transaction() as tx:
+            refuse_stale(tx.state)
+            ids = NewIds(
+                vm=tx.next_vm_id(), operation=tx.next_operation_id(), uuid=world.dice.uuid()
+            )
+            decided = draft(world, context, tx.state, raw, ids)
+            execution = _claim(world, context, tx, decided, stack, hold=False)
+        if execution is None:
+            world.report.warn(f"{decided.vm.name} is Pending: {decided.vm.reason}")
+            return decided.vm
+        world.report.note(
+            f"{decided.vm.name}: placed on {decided.vm.host} ({decided.decision.why})"
+        )
+        return _start(world, execution, decided, stack)
+
+
+def _settle_name(world: World, context: Context, name: str) -> None:
+    """Finish or take back what was interrupted on a VM of that name."""
+    vm = world.store.read().vm_named(name)
+    if vm is None or vm.operation is None:
+        return
+    journal = world.journals.read(vm.operation.id)
+    if journal is not None and journal.alive:
+        return  # it is being worked on: its name is taken
+    outcome = recover.settle(world, context, vm.id)
+    if outcome is not None:
+        became = "runs" if outcome.vm is not None else "was undone"
+        world.report.note(f"operation {outcome.operation} on {vm.name} was interrupted: {became}")
+
+
+def schedule(world: World, context: Context) -> list[tuple[Vm, TashiError | None]]:
+    """Place and start what is Pending, oldest first, then what is Held; one result for each.
+
+    A VM whose start fails becomes Held with the reason; one that fits nowhere stays as it is.
+    """
+    results: list[tuple[Vm, TashiError | None]] = []
+    for vm in waiting(world.store.read()):
+        try:
+            results.append((_activate(world, context, vm), None))
+        except TashiError as error:
+            results.append((world.store.read().vms.get(vm.id, vm), error))
+    return results
+
+
+def waiting(state: State) -> list[Vm]:
+    """The VMs that wait for a host: Pending ones by age, then Held ones (Tashi)."""
+    found = [
+        vm
+        for vm in state.vms.values()
+        if vm.host is None and vm.operation is None and vm.wanted is Wanted.RUNNING
+    ]
+    return sorted(found, key=lambda vm: (vm.held, vm.id))
+
+
+def _activate(world: World, context: Context, vm: Vm) -> Vm:
+    with ExitStack() as stack:
+        with world.store.transaction() as tx:
+            refuse_stale(tx.state)
+            current = tx.state.vms.get(vm.id)
+            if current is None or current.operation is not None or current.host is not None:
+                raise Conflict("E-CHANGED", f"{vm.name} is no longer waiting")
+            operation = tx.next_operation_id()
+            decided = place(world, context, tx.state, current, operation)
+            execution = _claim(world, context, tx, decided, stack, hold=True)
+        if execution is None:
+            return decided.vm
+        world.report.note(f"{vm.name}: placed on {decided.vm.host} ({decided.decision.why})")
+        return _start(world, execution, decided, stack)
+
+
+def _claim(
+    world: World,
+    context: Context,
+    tx: Transaction,
+    decided: Draft,
+    stack: ExitStack,
+    *,
+    hold: bool,
+) -> Execution | None:
+    """Write the decision down: lock, journal, record; None for a VM that stays Pending."""
+    vm, operation = decided.vm, decided.vm.operation
+    if operation is None:
+        tx.put_vm(vm)
+        return None
+    stack.enter_context(world.locks.vm(vm.id))
+    header = Header(
+        id=operation.id,
+        kind=operation.kind,
+        target=vm.name,
+        actor=world.who.controller(),
+        started=operation.started,
+        epoch=tx.state.meta.epoch,
+        plan=decided.plan,
+        vm=vm,
+        hold=hold,
+    )
+    journal = create_journal(world, header)
+    stack.callback(journal.close)
+    tx.put_vm(vm)
+    return Execution(world, context, journal, ids_of(tx.state, operation.id, vm.generation))
+
+
+def _start(world: World, execution: Execution, decided: Draft, stack: ExitStack) -> Vm:
+    vm = decided.vm
+    try:
+        stack.enter_context(world.locks.host_shared(vm.host or ""))
+        execution.forward(decided.plan)
+    except (TashiError, KeyboardInterrupt) as error:
+        finish.go_back_or_on(execution, vm, decided.plan, error)
+    return finish.running(execution, vm)
+
+
+# -- destroy
+
+
+def destroy(world: World, context: Context, name: str) -> Vm:
+    """Destroy a VM: its QEMU, TAPs and folders; returns its last record. It only goes on.
+
+    An operation that was interrupted on it is superseded. Raises Unreachable when the host cannot
+    be asked: the record then stays, wanted absent, with its name, address and claim.
+    """
+    vm = find(world.store.read(), name)
+    with ExitStack() as stack:
+        stack.enter_context(world.locks.vm(vm.id))
+        current = world.store.read().vms.get(vm.id)
+        if current is None:
+            raise no_such_vm(name)
+        finish.supersede(world, current)
+        execution, plan = _claim_destroy(world, context, current, stack)
+        if execution is not None:
+            stack.enter_context(world.locks.host_shared(current.host or ""))
+            finish.only_forward(execution, current, plan)
+        return current
+
+
+def _claim_destroy(
+    world: World, context: Context, vm: Vm, stack: ExitStack
+) -> tuple[Execution | None, Plan]:
+    plan = destroy_plan.plan(vm, context.settings)
+    with world.store.transaction() as tx:
+        refuse_stale(tx.state)
+        if not plan:
+            tx.remove_vm(vm.id)
+            return None, plan
+        operation = OperationRef(
+            id=tx.next_operation_id(), kind=OperationKind.DESTROY, started=iso(world.clock.now())
+        )
+        header = Header(
+            id=operation.id,
+            kind=operation.kind,
+            target=vm.name,
+            actor=world.who.controller(),
+            started=operation.started,
+            epoch=tx.state.meta.epoch,
+            plan=plan,
+            vm=vm,
+        )
+        journal = create_journal(world, header)
+        stack.callback(journal.close)
+        tx.put_vm(replace(vm, wanted=Wanted.ABSENT, operation=operation, reason=None))
+        ids = ids_of(tx.state, operation.id, vm.generation)
+    return Execution(world, context, journal, ids), plan
+
+
+def find(state: State, name: str) -> Vm:
+    """The VM of that name or id; raises NoSuchTarget."""
+    vm = state.vm_named(name)
+    if vm is None:
+        raise no_such_vm(name)
+    return vm
+
+
+def no_such_vm(name: str) -> NoSuchTarget:
+    """The error for a VM that does not exist."""
+    return NoSuchTarget("E-NO-VM", f"no VM {name!r}", hint="tashictl vm list")
