@@ -1,0 +1,1 @@
+"""The face: parse, wire, print, exit."""

@@ -1,0 +1,168 @@
+"""The entry: the table of nouns, and the only place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+import click
+
+from tashictl.cli import commands, errors_text, options
+from tashictl.errors import Interrupted, TashiError, exit_code_of
+
+# What a shell reports of a program that SIGPIPE ended: nobody reads stdout any more.
+PIPE_CLOSED = 141
+_COMPLETE = "_TASHICTL_COMPLETE"
+
+NOUNS = {
+    "init": commands.Lazy(module="tashictl.cli.init", summary="Make a cluster directory."),
+    "host": commands.Lazy(module="tashictl.cli.host", summary="Hosts: add, list, show, check."),
+    "vm": commands.Lazy(module="tashictl.cli.vm", summary="VMs: create, list, show, destroy."),
+    "op": commands.Lazy(
+        module="tashictl.cli.op", summary="Operations in flight or interrupted: list, resume, undo."
+    ),
+    "state": commands.Lazy(
+        module="tashictl.cli.state", summary="The state database: check, backup, restore."
+    ),
+    "config": commands.Lazy(
+        module="tashictl.cli.config", summary="The configuration and where each value comes from."
+    ),
+    "image": commands.Lazy(module="tashictl.cli.image", summary="Disk images: import, list, show."),
+    "schedule": commands.Lazy(
+        module="tashictl.cli.schedule", summary="Place the VMs that are Pending."
+    ),
+    "completion": commands.Lazy(
+        module="tashictl.cli.completion", summary="Print the completion script of a shell."
+    ),
+}
+
+ROOT = commands.Noun(
+    "tashictl",
+    lazy=NOUNS,
+    help="Manage virtual machines on a cluster of Linux hosts over SSH, without any agent.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 no such target, 4 partial, 5 conflict, "
+    "6 unreachable, 7 not permitted, 8 no capacity, 9 differences found, 130 interrupted.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def run() -> int:
+    """Run this process's command line and return its exit code: the console script."""
+    # A command is short: a fifth of its CPU time would go into looking for cycles, most of it
+    # when the interpreter ends.
+    gc.set_threshold(50_000)
+    code = run_with(sys.argv[1:], options.standard_streams(), ROOT)
+    gc.freeze()
+    return code
+
+
+def run_with(arguments: Sequence[str], streams: options.Streams, root: click.Group) -> int:
+    """Run one command line (without the program's name); nothing but an exit code leaves."""
+    words = list(arguments)
+    early = options.early(words)
+    meta: dict[str, object] = {}
+    try:
+        code = _dispatch(root, words, streams, meta)
+        streams.stdout.flush()
+        return code
+    except BrokenPipeError as error:
+        if _is_closed(streams.stdout):
+            _detach(streams.stdout)
+            return PIPE_CLOSED
+        failure: BaseException = error
+    except (click.Abort, KeyboardInterrupt) as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001  the last resort: no traceback may reach a user
+        failure = error
+    return _report(failure, streams, early, changes=commands.CHANGES in meta)
+
+
+def _dispatch(
+    root: click.Group, words: list[str], streams: options.Streams, meta: dict[str, object]
+) -> int:
+    if instruction := streams.env.get(_COMPLETE):
+        return _complete(root, streams, instruction)
+    face = options.Globals(streams=streams)
+    # click itself prints --help and --version to sys.stdout.
+    with contextlib.redirect_stdout(streams.stdout):
+        try:
+            with root.make_context("tashictl", words, obj=face) as ctx:
+                try:
+                    result = root.invoke(ctx)
+                finally:
+                    meta.update(ctx.meta)
+        except click.exceptions.Exit as leaving:
+            return leaving.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _complete(root: click.Group, streams: options.Streams, instruction: str) -> int:
+    from click.shell_completion import shell_complete
+
+    with contextlib.redirect_stdout(streams.stdout):
+        root_values = {"obj": options.Globals(streams=streams)}
+        return shell_complete(root, root_values, "tashictl", _COMPLETE, instruction)
+
+
+def _report(
+    failure: BaseException, streams: options.Streams, early: options.Early, *, changes: bool
+) -> int:
+    """Write `failure` to stderr in the form that was asked for, and return its exit code."""
+    error = _translated(failure)
+    with contextlib.suppress(OSError, ValueError):  # a stderr that is closed has no reader
+        if early.debug:
+            import traceback
+
+            traceback.print_exception(failure, file=streams.stderr)
+        paint = options.paint_for(streams.stderr, early.color, streams.env)
+        refused = changes and errors_text.was_refused(error)
+        streams.stderr.write(
+            errors_text.render_json(error)
+            if early.json
+            else errors_text.render_text(error, paint)
+            + ("nothing was changed\n" if refused else "")
+        )
+        streams.stderr.flush()
+    try:
+        streams.stdout.flush()
+    except OSError:
+        _detach(streams.stdout)
+    return exit_code_of(error)
+
+
+def _translated(failure: BaseException) -> TashiError:
+    if isinstance(failure, TashiError):
+        return failure
+    if isinstance(failure, click.ClickException):
+        return errors_text.from_usage(failure)
+    if isinstance(failure, click.Abort | KeyboardInterrupt):
+        return Interrupted(
+            "E-INTERRUPTED", "interrupted", hint="tashictl op list shows what was in flight"
+        )
+    if isinstance(failure, OSError):
+        return errors_text.from_os(failure)
+    return errors_text.from_bug(failure)
+
+
+def _is_closed(stdout: TextIO) -> bool:
+    try:
+        stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def _detach(stdout: TextIO) -> None:
+    """Let what stdout still buffers go nowhere: the interpreter would complain at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stdout.fileno())
+        os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,55 @@
+"""How an operation tells people how it goes: notes, steps and warnings on stderr, and the log."""
+
+from __future__ import annotations
+
+import contextlib
+
+from tashictl.cli import options, text
+
+_STEP_WIDTH = 9
+
+
+class Progress:
+    """The Report port. A stderr that is closed or full never disturbs an operation.
+
+    With ``-o json`` and the other forms for programs notes and steps need -v.
+    """
+
+    def __init__(self, face: options.Globals) -> None:
+        self._stream = face.streams.stderr
+        self._paint = options.paint_for(self._stream, face.color, face.streams.env)
+        self._says_all = face.for_people or face.verbose > 0 or face.debug
+
+    def note(self, text_: str) -> None:
+        """A line on the side, behind a dim ``·``."""
+        if self._says_all:
+            self._write(f"{self._paint('dim', '·')} {text.visible(text_)}")
+
+    def step(self, name: str, text_: str) -> None:
+        """A step that was done, behind a green ``✓``."""
+        if self._says_all:
+            label = text.visible(name).ljust(_STEP_WIDTH)
+            self._write(f"  {self._paint('green', '✓')} {label} {text.visible(text_)}".rstrip())
+
+    def warn(self, text_: str) -> None:
+        """A line that matters, behind a yellow ``!``."""
+        self._write(f"{self._paint('yellow', '!')} {text.visible(text_)}")
+
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
+def log_to_stderr(face: options.Globals) -> None:
+    """Let the log through to stderr: -v from INFO, -vv and --debug from DEBUG; else nothing."""
+    if not (face.verbose or face.debug):
+        return
+    import logging
+
+    level = logging.DEBUG if face.debug or face.verbose > 1 else logging.INFO
+    handler = logging.StreamHandler(face.streams.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("tashictl")
+    log.handlers = [handler]
+    log.setLevel(level)

@@ -1,0 +1,119 @@
+"""The world of a command that reaches hosts or changes the state: ports and the adapters that fit.
+
+mypy proves here that every adapter fits its port.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tashictl.adapters import faults, inventory_files, qmp, templates
+from tashictl.adapters.clock import SystemClock
+from tashictl.adapters.dice import SystemDice
+from tashictl.adapters.dispatch import Dispatch, DryRunRemote
+from tashictl.adapters.journals import FileJournals
+from tashictl.adapters.local import LocalRemote
+from tashictl.adapters.locks import FileLocks
+from tashictl.adapters.ssh.hostkeys import HostKeyStore
+from tashictl.adapters.ssh.remote import SshRemote
+from tashictl.adapters.store.form import ReadOnlyStore
+from tashictl.adapters.store.tiny import TinyStore
+from tashictl.adapters.who import SystemWho
+from tashictl.cli.desk import Desk, no_cluster
+from tashictl.cli.progress import Progress
+from tashictl.errors import InvalidRequest
+from tashictl.model.inventory import Inventory
+from tashictl.ops.context import Context
+from tashictl.ops.ports import Remote, Store, World
+from tashictl.planning import inventory as inventory_plan
+from tashictl.planning.inventory_networks import with_ranges
+
+IFUP = "qemu-ifup.j2"
+
+
+def inventory_of(desk: Desk) -> Inventory:
+    """The inventory, with the ranges that the configuration gives."""
+    uid = os.getuid()
+    if desk.face.inventory:
+        sources = inventory_files.read(desk.face.inventory, uid)
+    else:
+        sources = inventory_files.read_default(str(desk.folder), uid)
+    return with_ranges(inventory_plan.load(sources), desk.settings)
+
+
+def context_of(desk: Desk, inventory: Inventory | None = None) -> Context:
+    """What operations decide with."""
+    if not desk.settings.tashictl.cluster_id:
+        raise InvalidRequest(
+            "E-CLUSTER",
+            f"no [Tashictl] clusterId in {desk.folder}/Tashi.cfg",
+            hint=f"tashictl init {desk.folder}, or --cluster DIR",
+        )
+    own = [desk.folder / "templates"]
+    return Context(
+        settings=desk.settings,
+        inventory=inventory_of(desk) if inventory is None else inventory,
+        ifup_template=templates.read(IFUP, own),
+    )
+
+
+def tiny_store(desk: Desk) -> TinyStore:
+    """The state database, to be changed."""
+    ours, clock = desk.settings.tashictl, SystemClock()
+    locks = _locks(desk)
+    return TinyStore(desk.state_folder, locks, clock, keep=ours.backups)
+
+
+def _ssh(desk: Desk, known_hosts: Path) -> SshRemote:
+    config = Path.home() / ".ssh" / "config"
+    return SshRemote(
+        known_hosts,
+        ssh_config=config if config.is_file() else None,
+        connect_timeout_s=desk.settings.tashictl.connect_timeout_s,
+    )
+
+
+def _locks(desk: Desk) -> FileLocks:
+    return FileLocks(
+        f"{desk.state_folder}/locks",
+        SystemClock(),
+        SystemWho().controller(),
+        desk.settings.tashictl.lock_timeout_s,
+    )
+
+
+def journals(desk: Desk) -> FileJournals:
+    """All journals of the cluster."""
+    return FileJournals(f"{desk.state_folder}/journal", SystemClock())
+
+
+@contextmanager
+def world_of(desk: Desk) -> Iterator[World]:
+    """All ports; connections are closed at the end. In a dry run nothing in it changes anything."""
+    if not Path(desk.state_folder).is_dir():
+        raise no_cluster(desk.folder)
+    known_hosts = Path(desk.state_folder) / "known_hosts"
+    remote: Remote = Dispatch({"paramiko": lambda: _ssh(desk, known_hosts), "local": LocalRemote})
+    store: Store = tiny_store(desk)
+    if desk.face.dry_run:
+        remote = DryRunRemote(remote)
+        store = ReadOnlyStore(desk.state_folder)
+    try:
+        yield World(
+            store=store,
+            journals=journals(desk),
+            locks=_locks(desk),
+            remote=remote,
+            qmp=qmp,
+            trust=HostKeyStore(known_hosts),
+            clock=SystemClock(),
+            dice=SystemDice(),
+            who=SystemWho(),
+            faults=faults.from_environment(desk.face.streams.env),
+            report=Progress(desk.face),
+        )
+    finally:
+        remote.close()
