@@ -1,0 +1,1 @@
+"""The lab of the live tests: hosts in namespaces, a tiny guest image, a cluster made of them."""

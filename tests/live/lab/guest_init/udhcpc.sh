@@ -1,0 +1,14 @@
+#!/bin/sh
+# What udhcpc calls: sets the address and says so on the serial line.
+case "$1" in
+  deconfig)
+    ip addr flush dev "$interface"
+    ip link set "$interface" up
+    ;;
+  bound|renew)
+    ip addr replace "$ip/${mask:-24}" dev "$interface"
+    [ -n "$router" ] && ip route replace default via "${router%% *}"
+    [ "$1" = bound ] && echo "DHCP $interface $ip router=$router" > /dev/ttyS0
+    ;;
+esac
+exit 0
