@@ -1,0 +1,59 @@
+# `make` alone prints this list.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+LAB ?= $(CURDIR)/.lab
+SHELL := /bin/sh
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint types fast live lab lab-down bench mutants coverage model packages clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: packages $(BIN)/tashictl lint types ## lint, types, floor plan, fast tests, simulation, live tests
+	$(BIN)/pytest -rs
+
+lint: $(BIN)/tashictl ## ruff and the import contracts
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+types: $(BIN)/tashictl ## mypy, strict
+	$(BIN)/mypy
+
+fast: $(BIN)/tashictl ## the tests that need nothing
+	$(BIN)/pytest -m 'not live'
+
+live: packages $(BIN)/tashictl ## the tests on real hosts, as root on Linux
+	$(BIN)/pytest -rs -m live
+
+lab: packages $(BIN)/tashictl ## raise three lab hosts and a cluster; prints the two exports for a shell
+	@$(BIN)/python -m tests.live.lab up --dir $(LAB)
+
+lab-down: ## end the lab of `make lab`
+	@$(BIN)/python -m tests.live.lab down --dir $(LAB)
+
+bench: packages $(BIN)/tashictl ## the speed figures, as ratios in paired runs
+	$(BIN)/python -m bench
+
+coverage: $(BIN)/tashictl ## branch coverage of the fast tests
+	$(BIN)/pytest -m 'not live' --cov --cov-report=term-missing:skip-covered
+
+mutants: $(BIN)/tashictl ## mutation testing of model, planning, execute and store (long)
+	$(BIN)/pip install -q 'mutmut>=3' && $(BIN)/mutmut run; $(BIN)/mutmut results
+
+model: ## check the model of the fencing with spin
+	cd docs && spin -a fencing.pml && cc -O2 -w -o /tmp/tashictl-pan pan.c && rm -f pan.* \
+	  && /tmp/tashictl-pan -m200000 | grep errors; rm -f /tmp/tashictl-pan docs/*.trail
+
+packages: ## install the Debian packages of the lab, where apt-get is there
+	@sh tests/live/packages.sh
+
+$(BIN)/tashictl: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip 'setuptools>=64' wheel
+	$(BIN)/pip install -q -e '.[test,dns,dhcp]'
+	@touch $@
+
+clean: ## remove what was built here
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
