@@ -20,7 +20,6 @@ NAMES = tuple(
     name for stem in ("Tashi", *PROGRAMS) for name in (f"{stem}Defaults.cfg", f"{stem}.cfg")
 )
 SYSTEM_FOLDERS = ("/usr/share/tashi", "/etc/tashi")
-_UNREADABLE = "you may not read it"
 _FOLDER = "of its folder: "
 
 
@@ -105,7 +104,7 @@ def layers(cluster: ClusterFolder, around: Surroundings) -> tuple[Layer, ...]:
     for folder in own:
         for layer in _read_folder(folder, trusted, problems):
             found.append(layer)
-            if layer.ignored and layer.ignored != _UNREADABLE:
+            if layer.ignored and not layer.unreadable:
                 problems.append(_refused(layer))
     raise_all(problems)
     seen = {layer.path for layer in found}
@@ -142,7 +141,7 @@ def _read(path: str, folder_fault: str, trusted: tuple[int, ...]) -> Layer | Non
     try:
         content = trust.read(path)
     except PermissionError:
-        return Layer(path=path, text="", ignored=_UNREADABLE)
+        return Layer(path=path, text="", ignored="you may not read it", unreadable=True)
     if content is None:
         return None
     fault = _either(trust.file_fault(content.status, trusted), folder_fault)

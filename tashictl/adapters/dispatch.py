@@ -102,6 +102,8 @@ class Dispatch:
         for host in hosts:
             self._of(host)
             shares.setdefault(host.transport, []).append(host)
+        if not shares:
+            return SweepStats(answered=0, failed=0, seconds=0.0)
         if len(shares) == 1:
             (name,) = shares
             return self._carriers[name].sweep(shares[name], make_script, timeout_s, on_result)

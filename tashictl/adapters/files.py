@@ -131,6 +131,18 @@ def staged(path: str, data: bytes, mode: int = PRIVATE_FILE) -> Iterator[str]:
                 os.unlink(temp)
 
 
+def remove_orphans(path: str) -> None:
+    """Remove the temporary files that dead writers of `path` left.
+
+    Only for one who keeps all other writers of `path` out. Never fails: they do no harm.
+    """
+    folder, name = os.path.split(path)
+    with suppress(TashiError):
+        for other in names_in(folder or "."):
+            if other.startswith(f".{name}.") and other.endswith(TEMP_SUFFIX):
+                remove(os.path.join(folder, other))
+
+
 def publish(temp: str, path: str) -> None:
     """Let a staged file take the place of `path`, at once; raises as `staged`."""
     with translated(path, "be replaced"):

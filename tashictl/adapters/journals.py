@@ -109,6 +109,10 @@ class FileJournals:
             return None
         return JournalView(header=found[0], entries=found[1], alive=alive)
 
+    def discard(self, operation_id: int) -> None:
+        """Remove a journal that was never recorded in the database; none is no error."""
+        files.remove(self._path(operation_id))
+
     def ids(self) -> tuple[int, ...]:
         """The operations that have a journal, rising."""
         matches = map(_NAME.fullmatch, files.names_in(self._folder))

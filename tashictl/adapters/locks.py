@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from tashictl.adapters import files
 from tashictl.adapters.clock import Waiting
-from tashictl.errors import Conflict, InvalidRequest
+from tashictl.errors import Conflict, InvalidRequest, TashiError
 
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.1
@@ -33,6 +33,7 @@ class FileLocks:
         self._actor = actor
         self._timeout_s = timeout_s
         self._held: set[str] = set()
+        self._forgotten: set[str] = set()
 
     @contextmanager
     def vm(self, vm_id: int) -> Iterator[None]:
@@ -72,14 +73,15 @@ class FileLocks:
             yield
 
     def forget_vm(self, vm_id: int) -> None:
-        """Remove the lock file of a VM that is gone, as the last deed of its holder.
+        """Remove the lock file of a VM that is gone: at once, or when its holder here lets go.
 
-        Others that wait for it find the file gone and begin anew. Does nothing while another
+        Others that wait for it then find the file gone and begin anew. Does nothing while another
         process holds it.
         """
         path = f"{self._folder}/vm-{vm_id}"
         if path in self._held:
-            files.remove(path)
+            # Without the file a newcomer would not see that the lock is held.
+            self._forgotten.add(path)
             return
         with files.translated(path, "be removed"), suppress(FileNotFoundError):
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -99,7 +101,10 @@ class FileLocks:
             yield
         finally:
             self._held.discard(path)
-            with suppress(OSError):
+            with suppress(OSError, TashiError):
+                if path in self._forgotten:
+                    self._forgotten.discard(path)
+                    files.remove(path)
                 os.ftruncate(fd, 0)
             os.close(fd)
 

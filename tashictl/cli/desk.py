@@ -5,7 +5,7 @@ Kept light: `vm list` uses nothing else. What reaches hosts is in `cli.wiring`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
@@ -47,7 +47,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 
     def scene(self, networks: tuple[Network, ...] = ()) -> Scene:
         """What records are seen against."""
-        return Scene(now=datetime.now(UTC), settings=self.settings, networks=networks)
+        return Scene(now=datetime.now().astimezone(), settings=self.settings, networks=networks)
 
 
 def no_cluster(folder: Path) -> InvalidRequest:

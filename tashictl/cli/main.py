@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -55,7 +56,9 @@ def run() -> int:
     # A command is short: a fifth of its CPU time would go into looking for cycles, most of it
     # when the interpreter ends.
     gc.set_threshold(50_000)
-    code = run_with(sys.argv[1:], options.standard_streams(), ROOT)
+    streams = options.standard_streams()
+    code = run_with(sys.argv[1:], streams, ROOT)
+    _settle(streams.stderr)
     gc.freeze()
     return code
 
@@ -67,17 +70,18 @@ def run_with(arguments: Sequence[str], streams: options.Streams, root: click.Gro
     meta: dict[str, object] = {}
     try:
         code = _dispatch(root, words, streams, meta)
-        streams.stdout.flush()
+        options.flush(streams)
         return code
     except BrokenPipeError as error:
         if _is_closed(streams.stdout):
-            _detach(streams.stdout)
             return PIPE_CLOSED
         failure: BaseException = error
     except (click.Abort, KeyboardInterrupt) as error:
         failure = error
     except Exception as error:  # noqa: BLE001  the last resort: no traceback may reach a user
         failure = error
+    finally:
+        _settle(streams.stdout)
     return _report(failure, streams, early, changes=commands.CHANGES in meta)
 
 
@@ -126,11 +130,6 @@ def _report(
             else errors_text.render_text(error, paint)
             + ("nothing was changed\n" if refused else "")
         )
-        streams.stderr.flush()
-    try:
-        streams.stdout.flush()
-    except OSError:
-        _detach(streams.stdout)
     return exit_code_of(error)
 
 
@@ -149,19 +148,27 @@ def _translated(failure: BaseException) -> TashiError:
 
 
 def _is_closed(stdout: TextIO) -> bool:
+    """Whether nobody reads stdout any more (a failed write does not make the next flush fail)."""
     try:
         stdout.flush()
+        poll = select.poll()
+        poll.register(stdout.fileno(), select.POLLOUT)
+        return any(event & (select.POLLERR | select.POLLHUP) for _fd, event in poll.poll(0))
     except BrokenPipeError:
         return True
-    return False
+    except (OSError, ValueError):
+        return False
 
 
-def _detach(stdout: TextIO) -> None:
-    """Let what stdout still buffers go nowhere: the interpreter would complain at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stdout.fileno())
-        os.close(nowhere)
+def _settle(stream: TextIO) -> None:
+    """Flush; what cannot be written goes nowhere: the interpreter would exit with 120 for it."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,8 @@ from tashictl.cli import text
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+STDOUT = "standard output"
 
 
 class Output(Enum):
@@ -70,11 +73,32 @@ class Early(Struct, frozen=True, kw_only=True):
 
 
 def standard_streams() -> Streams:
-    """This process's own; what their encoding cannot carry is written as an escape."""
+    """This process's own; what their encoding cannot carry is written as an escape.
+
+    One that the caller closed (``>&-``) is replaced, so that no file of ours takes its place.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    return Streams(stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr, env=os.environ)
+    return Streams(
+        stdin=sys.stdin or _nowhere("r"),
+        stdout=sys.stdout or _nowhere("w"),
+        stderr=sys.stderr or _nowhere("w"),
+        env=os.environ,
+    )
+
+
+def flush(streams: Streams) -> None:
+    """Flush stdout; an OSError of stdout names it."""
+    try:
+        streams.stdout.flush()
+    except OSError as error:
+        error.filename = error.filename or STDOUT
+        raise
+
+
+def _nowhere(mode: str) -> TextIO:
+    return io.TextIOWrapper(io.FileIO(os.devnull, mode))
 
 
 def early(arguments: Iterable[str]) -> Early:

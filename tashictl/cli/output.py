@@ -15,8 +15,12 @@ _WIDE = (Shown.ALWAYS, Shown.WIDE)
 
 
 def write(face: Globals, data: str) -> None:
-    """Write `data` to stdout in one go."""
-    face.streams.stdout.write(data)
+    """Write `data` to stdout in one go; an OSError of stdout names it."""
+    try:
+        face.streams.stdout.write(data)
+    except OSError as error:
+        error.filename = error.filename or options.STDOUT
+        raise
 
 
 def say(face: Globals, line: str) -> None:

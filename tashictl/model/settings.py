@@ -185,13 +185,14 @@ class Settings(Struct, frozen=True, kw_only=True):
 class Layer(Struct, frozen=True, kw_only=True):
     """One configuration file as it was found; later layers win.
 
-    `ignored` says why its text must not be used (``""``: it is used); `others_read` that its mode
-    lets everybody read it.
+    `ignored` says why its text must not be used (``""``: it is used); `unreadable` that the caller
+    may not read it, which is no fault; `others_read` that its mode lets everybody read it.
     """
 
     path: str
     text: str
     ignored: str = ""
+    unreadable: bool = False
     others_read: bool = False
 
 

@@ -28,6 +28,7 @@ class HostStep(Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_field
 
     step_class: ClassVar[StepClass] = StepClass.FORWARD
     scripted: ClassVar[bool] = True  # travels as shell text; else the controller does it itself
+    changes: ClassVar[bool] = True  # has an effect that recovery must know of
 
     host: str
     uuid: str
@@ -108,6 +109,7 @@ class AwaitQmp(HostStep, frozen=True, kw_only=True, tag=True):
 
     step_class: ClassVar[StepClass] = StepClass.PIVOT
     scripted: ClassVar[bool] = False
+    changes: ClassVar[bool] = False
     socket: str
 
 

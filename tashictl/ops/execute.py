@@ -8,6 +8,8 @@ steps may have been done, or may still be done until the host's own deadline.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from tashictl.errors import OperationFailed, StepFailed, Uncertain, Unreachable
@@ -22,6 +24,8 @@ from tashictl.planning.frames import Answer, parse
 
 _USUAL_LOCK_WAIT_S = 10
 _SLACK_S = 15.0
+_LISTEN_S = 5.0
+_NOT_LISTENING = "E-EXEC"  # of a stream: the host was reached, the socket was not
 _RETRIES = 3  # of a script that the host's fence refused for a reason that we could correct
 
 
@@ -82,7 +86,10 @@ class Execution:
         last = self.journal.view.entries[-1:]
         if last and isinstance(last[0], Begun) and _same(last[0], begun):
             return  # the journal was created with it
-        self.journal.commit(begun)
+        if any(step.changes for step in batch.steps):
+            self.journal.commit(begun)
+        else:
+            self.journal.note(begun)
 
     # -- batches of scripted steps
 
@@ -180,7 +187,7 @@ class Execution:
                 )
             )
             if said.rc == 0:
-                self.world.report.step(step.name, summary.line(step))
+                self.tell(step, said.data, said.message)
         if entries:
             self.journal.note(*entries)
 
@@ -225,26 +232,42 @@ class Execution:
             self.journal.note(ended, Pivoted(at=self._now()))
         else:
             self.journal.note(ended)
-        self.world.report.step(step.name, summary.line(step))
+        self.tell(step, {}, "")
+
+    def tell(self, step: Step, data: Mapping[str, str], message: str) -> None:
+        """Tell people of a step that was done."""
+        told = summary.told(step, data, message)
+        if told is not None:
+            self.world.report.step(*told)
 
     def _await_qmp(self, step: AwaitQmp) -> None:
         deadline_s = self.world.clock.monotonic_s() + self.context.settings.qemu.monitor_timeout_s
-        config = self.context.config(step.host)
-        try:
-            stream = self.world.remote.open_stream(config, step.socket, deadline_s)
+        patience_s = self.world.clock.monotonic_s() + _LISTEN_S
+        while True:
             try:
-                self._fault(step, "sent")
-                status = self.world.qmp.hello(stream, step.uuid, deadline_s)
-            finally:
-                stream.close()
-        except Unreachable as error:
-            raise Uncertain(
-                error.code, error.what, cause=error.cause, hint=error.hint, host=step.host
-            ) from error
+                status = self._greet(step, deadline_s)
+                break
+            except Unreachable as error:
+                # QEMU's socket is there a moment before QEMU listens on it.
+                if error.code == _NOT_LISTENING and self.world.clock.monotonic_s() < patience_s:
+                    self.world.clock.sleep(0.1)
+                    continue
+                raise Uncertain(
+                    error.code, error.what, cause=error.cause, hint=error.hint, host=step.host
+                ) from error
         if status != "running":
             raise StepFailed(
                 "E-AWAITQMP", f"QEMU on {step.host} is {status}, not running", host=step.host
             )
+
+    def _greet(self, step: AwaitQmp, deadline_s: float) -> str:
+        config = self.context.config(step.host)
+        stream = self.world.remote.open_stream(config, step.socket, deadline_s)
+        try:
+            self._fault(step, "sent")
+            return self.world.qmp.hello(stream, step.uuid, deadline_s)
+        finally:
+            stream.close()
 
     # -- small things
 

@@ -6,7 +6,14 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
-from tashictl.errors import Conflict, Interrupted, TashiError, Unreachable
+from tashictl.errors import (
+    Conflict,
+    Interrupted,
+    OperationFailed,
+    TashiError,
+    Uncertain,
+    Unreachable,
+)
 from tashictl.model.host import HostRecord
 from tashictl.model.operation import Ended, Header, Status, UndoPlanned
 from tashictl.model.state import State
@@ -91,10 +98,14 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
     with world.store.transaction() as tx:
         _still_ours(tx.state, vm)
         taken_back(tx, journal.view.header, vm, reason)
-        if isinstance(error, Unreachable):
+        if isinstance(error, Unreachable) and not undo:
             _missed(tx, error.host)
     _end(execution, Status.UNDONE, reason)
     world.locks.forget_vm(vm.id)
+    if isinstance(error, Uncertain):  # it is certain now: nothing is left of it
+        raise OperationFailed(
+            error.code, f"{error.what}: {vm.name} was undone", cause=error.cause, host=error.host
+        ) from error
     if isinstance(error, TashiError):
         raise error
     raise Interrupted("E-INTERRUPTED", f"interrupted; {vm.name} was undone")

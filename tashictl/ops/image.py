@@ -16,7 +16,7 @@ from tashictl.model.operation import Ended, Header, Status, StepEnded
 from tashictl.model.steps import PutImage
 from tashictl.model.vm import OperationKind
 from tashictl.ops import answers
-from tashictl.ops.begin import ids_of, refuse_stale
+from tashictl.ops.begin import ids_of, new_journal, refuse_stale
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution
 from tashictl.ops.ports import World
@@ -99,7 +99,7 @@ def _begin(
             epoch=tx.state.meta.epoch,
             plan=plan,
         )
-        journal = world.journals.create(header)
+        journal = new_journal(world, header)
         stack.callback(journal.close)
         ids = ids_of(tx.state, operation, 0)
     return Execution(world, context, journal, ids)
@@ -129,7 +129,7 @@ def _one_host(execution: Execution, content: Content, host: HostConfig, first: i
             seconds=round(world.clock.monotonic_s() - started_s, 1),
         )
     )
-    world.report.step("PutImage", f"{host.name}: {image.name}")
+    execution.tell(stream, {}, "")
     execution.part(plan, range(first + 2, first + 3))
 
 

@@ -277,6 +277,10 @@ class Journals(Protocol):
         """Read a journal without taking it; None when there is none."""
         ...
 
+    def discard(self, operation_id: int) -> None:
+        """Remove a journal that was never recorded in the database."""
+        ...
+
     def ids(self) -> tuple[int, ...]:
         """The operations that have a journal, rising."""
         ...

@@ -26,7 +26,7 @@ from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import create as create_plan
 from tashictl.planning import destroy as destroy_plan
-from tashictl.planning import machine, placement, request
+from tashictl.planning import machine, placement, qemu_hints, request
 from tashictl.planning.placement import Decision
 from tashictl.planning.request import RawVm
 
@@ -138,6 +138,8 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
         if execution is None:
             world.report.warn(f"{decided.vm.name} is Pending: {decided.vm.reason}")
             return decided.vm
+        for note in qemu_hints.notes(decided.vm.spec):
+            world.report.note(note)
         world.report.note(
             f"{decided.vm.name}: placed on {decided.vm.host} ({decided.decision.why})"
         )

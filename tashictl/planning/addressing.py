@@ -15,7 +15,7 @@ _NIC = re.compile(
 
 
 def split_nic(text: str) -> tuple[str | None, str | None, str | None]:
-    """Split ``NET[:IP[:MAC]]`` into network, IP and MAC; empty parts are None. Raises ValueError."""
+    """Split ``NET[:IP[:MAC]]``; parts that are empty are None. Raises ValueError."""
     match = _NIC.fullmatch(text)
     if match is None:
         raise ValueError("not NET[:IP[:MAC]] (an IPv6 address in brackets)")

@@ -65,7 +65,8 @@ class _Merger:
     def take_layer(self, layer: Layer) -> None:
         """Take one file."""
         if layer.ignored:
-            self._note(Weight.WARNING, f"ignored: {layer.ignored}", layer.path)
+            weight = Weight.NOTE if layer.unreadable else Weight.WARNING
+            self._note(weight, f"ignored: {layer.ignored}", layer.path)
             return
         entries, mistakes = ini.read(layer.text, _is_known)
         for mistake in mistakes:

@@ -29,7 +29,8 @@ from tashictl.planning.shell import TAIL, fenced, quote
 
 IFUP_MARK = "# rendered by tashictl"
 
-_START = r"""mkdir -p "$R" && chmod 2750 "$R" || exit 1
+# The login user reaches the sockets through its group; the folders above only let it pass.
+_START = r"""mkdir -p "$R" && chmod 2750 "$R" && chmod 711 "${{R%/*}}" "${{R%/*/*}}" || exit 1
 [ -z "$SUDO_GID" ] || chgrp "$SUDO_GID" "$R"
 if alive; then p=$(qemu_pid) && say D pid "$p"; echo 'runs already'; exit 0; fi
 q=; for b in {binaries}; do q=$(command -v "$b") && break; done

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tashictl.model.steps import (
     AddTap,
     AwaitQmp,
@@ -61,3 +63,41 @@ def _removal(step: Step) -> str:
             return path
         case _:
             return step.name
+
+
+def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] | None:
+    """What a person is told of a step that was done, as label and text; None for small ones."""
+    match step:
+        case CreateOverlay(path=path, base=base):
+            kept = ", kept" if message else ""
+            return "disk", f"{_last(path)}, overlay on {_last(base)}{kept}"
+        case CheckImage(path=path):
+            return "disk", f"{_last(path)}, persistent"
+        case AddTap(tap=tap):
+            return "nic", tap
+        case StartQemu(argv=argv):
+            return "qemu", f"pid {data.get('pid', '–')}, {_accelerator(argv)}"
+        case AwaitQmp():
+            return "qmp", "answers, running"
+        case KillQemu():
+            return "qemu", f"pid {data['pid']} ended" if "pid" in data else "was not running"
+        case RemoveTap(tap=tap):
+            return "nic", f"{tap} removed"
+        case RemoveDir():
+            return "folder", "removed"
+        case PutImage(size_bytes=size):
+            return "image", f"{show_bytes(size)} to {step.host}"
+        case PlaceImage(sha256=sha256):
+            return "sha256", f"{sha256[:12]}… on {step.host}"
+        case _:
+            return None
+
+
+def _last(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def _accelerator(argv: tuple[str, ...]) -> str:
+    if "-accel" not in argv:
+        return "–"
+    return argv[argv.index("-accel") + 1].split(",")[0].removeprefix("accel=")

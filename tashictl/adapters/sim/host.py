@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Generator
+from typing import Protocol
 
 from tashictl.adapters.sim.timeline import Timeline
 from tashictl.adapters.sim.watch import Watch
+from tashictl.model.steps import Fence
 
 Pace = Generator[float, None, None]  # yields the seconds that pass
 _POLL_S = 0.25
+_START_S = 0.2
 
 
 class File:
@@ -30,6 +33,14 @@ class Process:
         self.sockets: set[str] = set()
         self.silent = False
         self.foreign = False
+
+
+class Stoppable(Protocol):
+    """A script that runs on a host."""
+
+    def stop(self) -> None:
+        """End it where it stands."""
+        ...
 
 
 class NoSpace(Exception):
@@ -58,15 +69,18 @@ class SimHost:
         self.taps: dict[str, str] = {}  # name, the ifup script that was called for it
         self.processes: dict[int, Process] = {}
         self.locks: dict[str, object] = {}
-        self.scripts: list[object] = []
+        self.scripts: list[Stoppable] = []
         self.boot_id = str(uuid.UUID(int=timeline.random.getrandbits(128), version=4))
         self._pids = itertools.count(1000)
-        self._boots = 0
 
     @property
     def time_s(self) -> int:
         """What `date +%s` says here."""
         return int(self.timeline.now().timestamp() + self.offset_s)
+
+    def fence_path(self, fence: Fence) -> str:
+        """Where attempts are remembered: outside the VM's folder, which they outlive."""
+        return f"{fence.lib_dir}/{fence.cluster}/fence/{fence.uuid}"
 
     # -- files
 
@@ -110,9 +124,31 @@ class SimHost:
         self.watch.spawned(self.name, uuid_)
         return process
 
+    def open_sockets(self, process: Process, run_folder: str) -> None:
+        """A moment later QEMU has written its pid file and listens, or ended where it cannot."""
+
+        def listen() -> None:
+            if process.pid not in self.processes:
+                return
+            if self.full or run_folder not in self.folders:
+                self.end(process)
+                return
+            self.write(f"{run_folder}/qemu.pid", str(process.pid))
+            for name in ("qmp.sock", "serial.sock", "vnc.sock"):
+                self.write(f"{run_folder}/{name}", "")
+                process.sockets.add(f"{run_folder}/{name}")
+
+        self.timeline.at(self.timeline.monotonic_s() + _START_S, listen)
+
+    def kill(self, process: Process) -> None:
+        """A fault ends a process."""
+        self.watch.excused.add(process.uuid)
+        self.end(process)
+
     def end(self, process: Process) -> None:
         """A process is gone; its sockets stay as files that nobody answers at."""
-        self.processes.pop(process.pid, None)
+        if self.processes.pop(process.pid, None) is not None:
+            self.watch.ended(process.uuid)
 
     # -- locks among scripts
 
@@ -134,13 +170,11 @@ class SimHost:
     def restart(self, run_dir: str) -> None:
         """What a reboot leaves: disks; no scripts, VMs, TAPs of ours, run folders."""
         for script in list(self.scripts):
-            script.stop()  # type: ignore[attr-defined]
+            script.stop()
         for process in list(self.processes.values()):
             if not process.foreign:
-                self.watch.died(process.uuid)
-                self.end(process)
+                self.kill(process)
         self.taps = {n: i for n, i in self.taps.items() if i == "foreign"}
         self.files = {p: f for p, f in self.files.items() if not p.startswith(f"{run_dir}/")}
         self.folders = {f for f in self.folders if not f.startswith(f"{run_dir}/")}
-        self._boots += 1
         self.boot_id = str(uuid.UUID(int=self.timeline.random.getrandbits(128), version=4))

@@ -1,6 +1,8 @@
-"""What is watched at every moment: nothing double, nothing comes back."""
+"""What is watched at every moment: nothing double, nothing that comes back."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 
 class Watch:
@@ -8,8 +10,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        self.running: dict[str, set[str]] = {}  # uuid, hosts
-        self.gone: set[str] = set()  # uuids that were reported destroyed
+        self.alive: Counter[str] = Counter()  # QEMUs of each uuid, on all hosts
+        self.gone: set[str] = set()  # uuids whose record was removed
         self.excused: set[str] = set()  # uuids whose QEMU a fault has ended
 
     def problem(self, text: str) -> None:
@@ -19,14 +21,17 @@ class Watch:
 
     def spawned(self, host: str, uuid: str) -> None:
         """A QEMU was started."""
+        self.alive[uuid] += 1
+        if self.alive[uuid] > 1:
+            self.problem(f"double: {self.alive[uuid]} QEMUs of {uuid}, the last on {host}")
         if uuid in self.gone:
-            self.problem(f"QEMU of {uuid} came back on {host} after it was recorded as gone")
+            self.problem(f"came back: QEMU of {uuid} on {host}, whose record was removed")
 
-    def count(self, hosts: dict[str, int], uuid: str) -> None:
-        """How many QEMUs of a uuid run where; more than one is a violation."""
-        if sum(hosts.values()) > 1:
-            self.problem(f"QEMU of {uuid} runs more than once: {hosts}")
+    def ended(self, uuid: str) -> None:
+        """A QEMU is gone."""
+        self.alive[uuid] -= 1
 
-    def died(self, uuid: str) -> None:
-        """A fault ended a QEMU: a record that says Running is then excused."""
-        self.excused.add(uuid)
+    def made(self, host: str, uuid: str, what: str) -> None:
+        """Something of a VM was made on a host."""
+        if uuid in self.gone:
+            self.problem(f"came back: {what} of {uuid} on {host}, whose record was removed")

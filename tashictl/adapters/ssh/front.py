@@ -237,7 +237,8 @@ class Front:
 def reach(resolver: Resolver, route: Route, deadline_s: float) -> Line:
     """Connect to one host, in this thread; raises Down.
 
-    The banner is not awaited here: ours may travel while theirs does.
+    The banner is not awaited here: ours may travel while theirs does. It is due by the same
+    deadline, which the line carries on.
     """
     lines: list[Line] = []
     failures: list[Down] = []
@@ -249,4 +250,5 @@ def reach(resolver: Resolver, route: Route, deadline_s: float) -> Line:
     front.work([lambda: Attempt(route, deadline_s, await_banner=False)], lambda: True)
     if failures:
         raise failures[0]
+    lines[0].greet_by_s = deadline_s
     return lines[0]

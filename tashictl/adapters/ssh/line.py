@@ -14,7 +14,10 @@ _SAID_MAX = 2000
 
 
 class Line:
-    """A socket, with the process at its other end where there is one."""
+    """A socket, with the process at its other end where there is one.
+
+    `greet_by_s` is the monotonic deadline of the banner, where it was not awaited yet.
+    """
 
     def __init__(
         self,
@@ -23,6 +26,7 @@ class Line:
         errors: BinaryIO | None = None,
     ) -> None:
         self.sock = sock
+        self.greet_by_s: float | None = None
         self._helper = helper
         self._errors = errors
 

@@ -31,11 +31,6 @@ _CLOSE_S = 1.0
 
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
-# Nothing of fabric's own configuration applies: its files are Python code or ssh_config.
-_CONFIG = fabric.Config(
-    lazy=True, ssh_config=paramiko.SSHConfig(), overrides={"load_ssh_configs": False}
-)
-
 
 class Doorman(paramiko.MissingHostKeyPolicy):
     """Judges every host key by our store alone; SSHClient knows no key itself and must ask."""
@@ -188,7 +183,9 @@ def log_in(
             host=route.address,
             user=route.user,
             port=route.port,
-            config=_CONFIG,
+            config=_plain_config(),
+            gateway=False,
+            forward_agent=False,
             connect_kwargs={
                 "sock": line.sock,
                 "timeout": left,
@@ -199,7 +196,7 @@ def log_in(
             },
         )
         connection.client = StrictClient(doorman)
-        with watchdog.guard(deadline_s, lambda: _expire(wires)):
+        with _deadlines(wires, line, watchdog, deadline_s):
             connection.open()
         wires[0].set_keepalive(_KEEPALIVE_S)
         return Link(route, wires[0], line, watchdog)
@@ -218,7 +215,7 @@ def fetch_host_key(line: Line, watchdog: Watchdog, deadline_s: float) -> HostKey
         wire = _make_wire(wires, (), line.sock)
         left = left_s(deadline_s)
         wire.banner_timeout = wire.handshake_timeout = left
-        with watchdog.guard(deadline_s, wire.expire):
+        with _deadlines(wires, line, watchdog, deadline_s):
             wire.start_client(timeout=left)
         key = wire.get_remote_server_key()
         return host_key(key.get_name(), key.asbytes())
@@ -242,9 +239,37 @@ def _algorithms(known: tuple[HostKey, ...]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _expire(wires: list[Wire]) -> None:
-    for wire in wires:
-        wire.expire()
+def _plain_config() -> fabric.Config:
+    """Nothing of fabric's own configuration applies: its files are Python code or ssh_config.
+
+    A new one each time: a Config changes while it is read, which two threads must not share.
+    """
+    return fabric.Config(
+        lazy=True, ssh_config=paramiko.SSHConfig(), overrides={"load_ssh_configs": False}
+    )
+
+
+@contextlib.contextmanager
+def _deadlines(
+    wires: list[Wire], line: Line, watchdog: Watchdog, deadline_s: float
+) -> Iterator[None]:
+    """Cut what is being opened when a deadline passes: that of the banner, and that of it all."""
+
+    def expire() -> None:
+        for wire in wires:
+            wire.expire()
+
+    def expire_ungreeted() -> None:
+        for wire in wires:
+            if not wire.remote_version:
+                wire.expire()
+
+    greet_by_s = line.greet_by_s if line.greet_by_s is not None else deadline_s
+    with (
+        watchdog.guard(deadline_s, expire),
+        watchdog.guard(min(greet_by_s, deadline_s), expire_ungreeted),
+    ):
+        yield
 
 
 def _abandon(wires: list[Wire], line: Line) -> None:

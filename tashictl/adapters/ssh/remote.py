@@ -93,9 +93,9 @@ class SshRemote:
         try:
             if not work.is_clean(unix_path) or len(unix_path.encode()) > _SOCKET_PATH_MAX:
                 raise Down(Fault.EXEC, f"{unix_path!r} is no path of a socket")
-            if not host.become:
-                with contextlib.suppress(_Refused):
-                    return self._direct_stream(host, unix_path, deadline_s)
+            # Also where scripts run by sudo: a run folder is open to the login user's group.
+            with contextlib.suppress(_Refused):
+                return self._direct_stream(host, unix_path, deadline_s)
             return self._relayed_stream(host, unix_path, deadline_s)
         except Down as down:
             raise error_of(down, host.name) from down

@@ -14,10 +14,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol
 
-from msgspec import Struct
-
 from tashictl.adapters.ssh.faults import Down, left_s
-from tashictl.model.script import Fault, Reply, Script, SweepStats
+from tashictl.model.script import Fault, Reply, Script
 
 OUTPUT_MAX_BYTES = 16 << 20
 _CHUNK_BYTES = 1 << 18

@@ -101,7 +101,7 @@ def parse(raw: bytes, path: str, ladder: Ladder = LADDER) -> Stored:
         _damaged(path, "its checksum does not match: something else wrote to it, or the disk erred")
     if seal.min_writer > ladder.schema:
         _newer(path, f"it needs schema {seal.min_writer}, this tashictl knows {ladder.schema}")
-    if seal.schema < 1 or not ladder.reaches_from(seal.schema):
+    if not ladder.reaches_from(seal.schema):
         _newer(path, f"its schema {seal.schema} is unknown to this tashictl")
     tables = None
     try:

@@ -123,6 +123,7 @@ class TinyStore:
             data = transaction.seal()
             if data is None:
                 return
+            files.remove_orphans(self._path)
             with files.staged(self._path, data) as temp:
                 generation = stored.state.meta.generation
                 now = self._clock.now()
