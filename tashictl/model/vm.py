@@ -33,6 +33,7 @@ class OperationKind(Enum):
     CREATE = "create"
     DESTROY = "destroy"
     IMAGE_IMPORT = "image-import"
+    HOST_ADD = "host-add"
 
 
 class TashiState(Enum):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
+from msgspec import Struct
+
 from tashictl.errors import NotPermitted
 from tashictl.model.operation import Begun, Entry, Header
 from tashictl.model.state import State
-from tashictl.model.steps import batches
-from tashictl.ops.execute import Ids
-from tashictl.ops.ports import Journal, World
+from tashictl.model.steps import Plan, batches
+from tashictl.model.vm import OperationKind, OperationRef, Vm
+from tashictl.ops.context import Context, iso
+from tashictl.ops.execute import Execution, Ids
+from tashictl.ops.ports import Journal, Transaction, World
 
 
 def refuse_stale(state: State) -> None:
@@ -21,14 +27,48 @@ def refuse_stale(state: State) -> None:
         )
 
 
-def create_journal(world: World, header: Header) -> Journal:
-    """A journal that begins with the plan and its first batch: one write, made durable."""
-    first = batches(header.plan, world.faults.split_at)[0]
-    return new_journal(
-        world,
-        header,
-        Begun(at=header.started, attempt=1, host=first.host, steps=first.indexes),
+class Opening(Struct, frozen=True, kw_only=True):
+    """What an operation begins with; `vm` and `hold` as in the journal's header."""
+
+    operation: OperationRef
+    target: str
+    plan: Plan
+    vm: Vm | None = None
+    hold: bool = False
+
+
+def new_operation(world: World, tx: Transaction, kind: OperationKind) -> OperationRef:
+    """An operation that begins now, with an id that was never used."""
+    started = iso(world.clock.now())
+    return OperationRef(id=tx.next_operation_id(), kind=kind, started=started)
+
+
+def open_operation(
+    world: World, context: Context, tx: Transaction, opening: Opening, stack: ExitStack
+) -> Execution:
+    """Write the plan and its first batch into a journal, which `stack` closes: one durable write.
+
+    Raises NotPermitted when the database is an old copy.
+    """
+    operation, state = opening.operation, tx.state
+    refuse_stale(state)
+    header = Header(
+        id=operation.id,
+        kind=operation.kind,
+        target=opening.target,
+        actor=world.who.controller(),
+        started=operation.started,
+        epoch=state.meta.epoch,
+        plan=opening.plan,
+        vm=opening.vm,
+        hold=opening.hold,
     )
+    first = batches(header.plan, world.faults.split_at)[0]
+    begun = Begun(at=header.started, attempt=1, host=first.host, steps=first.indexes)
+    journal = new_journal(world, header, begun)
+    stack.callback(journal.close)
+    generation = opening.vm.generation if opening.vm is not None else 0
+    return Execution(world, context, journal, ids_of(state, operation.id, generation))
 
 
 def new_journal(world: World, header: Header, *entries: Entry) -> Journal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import NoReturn
 
 from msgspec.structs import replace
@@ -21,8 +22,11 @@ from tashictl.model.steps import Plan
 from tashictl.model.vm import Observed, Seen, Vm, Wanted
 from tashictl.ops.context import iso
 from tashictl.ops.execute import Execution
-from tashictl.ops.ports import Transaction, World
+from tashictl.ops.ports import Journal, Transaction, World
 from tashictl.planning import create as create_plan
+
+_KEPT_JOURNALS = 200  # of operations that have ended
+_PRUNE_EVERY = 50  # operations: to look at all journals costs more than to let some more lie
 
 
 def taken_back(tx: Transaction, header: Header, vm: Vm, reason: str) -> None:
@@ -135,23 +139,27 @@ def only_forward(execution: Execution, vm: Vm, plan: Plan) -> None:
     world.locks.forget_vm(vm.id)
 
 
-def supersede(world: World, vm: Vm) -> None:
-    """End the journal of an operation that was interrupted on a VM which is now to be destroyed.
+def take_old(world: World, vm: Vm, stack: ExitStack) -> Journal | None:
+    """The journal of an operation that was interrupted on a VM whose lock is held; None without.
 
-    The VM's lock must be held. Raises NotPermitted for a journal of an unknown version.
+    Raises NotPermitted for a journal of an unknown version: it is not guessed at.
     """
-    if vm.operation is None:
-        return
-    journal = world.journals.reopen(vm.operation.id)
-    if journal is None:
-        return
-    if journal.view.ended is None:
+    journal = world.journals.reopen(vm.operation.id) if vm.operation is not None else None
+    if journal is not None:
+        stack.callback(journal.close)
+    return journal
+
+
+def supersede(world: World, old: Journal | None) -> None:
+    """End the journal of an operation in whose place the destroy is recorded now."""
+    if old is not None and old.view.ended is None:
         now = iso(world.clock.now())
-        journal.note(Ended(at=now, status=Status.UNDONE, reason="superseded by destroy"))
-    journal.close()
+        old.note(Ended(at=now, status=Status.UNDONE, reason="superseded by destroy"))
 
 
 def _end(execution: Execution, status: Status, reason: str) -> None:
+    if execution.ids.operation % _PRUNE_EVERY == 0:
+        execution.world.journals.prune(_KEPT_JOURNALS)
     execution.journal.note(Ended(at=iso(execution.world.clock.now()), status=status, reason=reason))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,12 +16,16 @@ from tashictl.errors import (
 )
 from tashictl.model.host import HostConfig, HostFacts, HostRecord, HostState
 from tashictl.model.image import Image
+from tashictl.model.operation import Ended, Status
 from tashictl.model.script import HostKey, Reply, Script
+from tashictl.model.steps import MakeFolder
+from tashictl.model.vm import OperationKind
 from tashictl.ops import answers
-from tashictl.ops.context import Context
+from tashictl.ops.begin import Opening, new_operation, open_operation
+from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import facts as facts_plan
-from tashictl.planning import machine
+from tashictl.planning import machine, paths
 
 MIN_QEMU = (7, 2)
 KEY_TIMEOUT_S = 10.0
@@ -106,6 +111,7 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
             cause=f"{context.settings.tashictl.lib_dir}/cluster on the host says so",
             host=host.name,
         )
+    _claim(world, context, host)
     with world.store.transaction() as tx:
         before = tx.state.hosts.get(host.name)
         record = before or HostRecord(id=tx.next_host_id(), name=host.name)
@@ -113,6 +119,20 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
         tx.put_host(record)
         _note_images(tx, host.name, facts, context.settings.vfs_shared)
     return Checked(host=host.name, record=record, findings=findings(facts, context, host))
+
+
+def _claim(world: World, context: Context, host: HostConfig) -> None:
+    """Make the image folder; the script's fence writes down whose host it is, or refuses."""
+    at = paths.at_host(host.name, context.settings)
+    plan = (MakeFolder(**at, path=context.settings.image_folder),)
+    with ExitStack() as stack:
+        stack.enter_context(world.locks.host(host.name))
+        with world.store.transaction() as tx:
+            operation = new_operation(world, tx, OperationKind.HOST_ADD)
+            opening = Opening(operation=operation, target=host.name, plan=plan)
+            execution = open_operation(world, context, tx, opening, stack)
+        execution.forward(plan)
+        execution.journal.note(Ended(at=iso(world.clock.now()), status=Status.DONE))
 
 
 def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[Checked]:

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 from tashictl.errors import Conflict, InvalidRequest, TashiError
 from tashictl.model.host import HostConfig
 from tashictl.model.image import Image
-from tashictl.model.operation import Ended, Header, Status, StepEnded
+from tashictl.model.operation import Ended, Status, StepEnded
 from tashictl.model.steps import PutImage
 from tashictl.model.vm import OperationKind
 from tashictl.ops import answers
-from tashictl.ops.begin import ids_of, new_journal, refuse_stale
+from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution
 from tashictl.ops.ports import World
@@ -88,21 +88,9 @@ def _begin(
         step for host in targets for step in images.import_steps(image, host.name, context.settings)
     )
     with world.store.transaction() as tx:
-        refuse_stale(tx.state)
-        operation = tx.next_operation_id()
-        header = Header(
-            id=operation,
-            kind=OperationKind.IMAGE_IMPORT,
-            target=image.name,
-            actor=world.who.controller(),
-            started=iso(world.clock.now()),
-            epoch=tx.state.meta.epoch,
-            plan=plan,
-        )
-        journal = new_journal(world, header)
-        stack.callback(journal.close)
-        ids = ids_of(tx.state, operation, 0)
-    return Execution(world, context, journal, ids)
+        operation = new_operation(world, tx, OperationKind.IMAGE_IMPORT)
+        opening = Opening(operation=operation, target=image.name, plan=plan)
+        return open_operation(world, context, tx, opening, stack)
 
 
 def _one_host(execution: Execution, content: Content, host: HostConfig, first: int) -> None:

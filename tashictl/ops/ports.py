@@ -281,6 +281,10 @@ class Journals(Protocol):
         """Remove a journal that was never recorded in the database."""
         ...
 
+    def prune(self, keep: int) -> tuple[int, ...]:
+        """Remove the journals of ended operations but the newest `keep`; returns which went."""
+        ...
+
     def ids(self) -> tuple[int, ...]:
         """The operations that have a journal, rising."""
         ...

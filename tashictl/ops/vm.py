@@ -15,12 +15,12 @@ from tashictl.errors import (
     TashiError,
     raise_all,
 )
-from tashictl.model.operation import Header
+from tashictl.model.operation import Status
 from tashictl.model.state import State
 from tashictl.model.steps import Plan
 from tashictl.model.vm import OperationKind, OperationRef, Vm, Wanted
 from tashictl.ops import finish, recover
-from tashictl.ops.begin import create_journal, ids_of, refuse_stale
+from tashictl.ops.begin import Opening, new_operation, open_operation, refuse_stale
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Transaction, World
@@ -156,8 +156,9 @@ def _settle_name(world: World, context: Context, name: str) -> None:
         return  # it is being worked on: its name is taken
     outcome = recover.settle(world, context, vm.id)
     if outcome is not None:
-        became = "runs" if outcome.vm is not None else "was undone"
-        world.report.note(f"operation {outcome.operation} on {vm.name} was interrupted: {became}")
+        became = "was finished" if outcome.status is Status.DONE else "was taken back"
+        kind = vm.operation.kind.value
+        world.report.note(f"{kind} {vm.name} ({outcome.operation}) was interrupted: it {became}")
 
 
 def schedule(world: World, context: Context) -> list[tuple[Vm, TashiError | None]]:
@@ -215,21 +216,10 @@ def _claim(
         tx.put_vm(vm)
         return None
     stack.enter_context(world.locks.vm(vm.id))
-    header = Header(
-        id=operation.id,
-        kind=operation.kind,
-        target=vm.name,
-        actor=world.who.controller(),
-        started=operation.started,
-        epoch=tx.state.meta.epoch,
-        plan=decided.plan,
-        vm=vm,
-        hold=hold,
-    )
-    journal = create_journal(world, header)
-    stack.callback(journal.close)
+    opening = Opening(operation=operation, target=vm.name, plan=decided.plan, vm=vm, hold=hold)
+    execution = open_operation(world, context, tx, opening, stack)
     tx.put_vm(vm)
-    return Execution(world, context, journal, ids_of(tx.state, operation.id, vm.generation))
+    return execution
 
 
 def _start(world: World, execution: Execution, decided: Draft, stack: ExitStack) -> Vm:
@@ -257,8 +247,9 @@ def destroy(world: World, context: Context, name: str) -> Vm:
         current = world.store.read().vms.get(vm.id)
         if current is None:
             raise no_such_vm(name)
-        finish.supersede(world, current)
+        old = finish.take_old(world, current, stack)
         execution, plan = _claim_destroy(world, context, current, stack)
+        finish.supersede(world, old)
         if execution is not None:
             stack.enter_context(world.locks.host_shared(current.host or ""))
             finish.only_forward(execution, current, plan)
@@ -274,24 +265,11 @@ def _claim_destroy(
         if not plan:
             tx.remove_vm(vm.id)
             return None, plan
-        operation = OperationRef(
-            id=tx.next_operation_id(), kind=OperationKind.DESTROY, started=iso(world.clock.now())
-        )
-        header = Header(
-            id=operation.id,
-            kind=operation.kind,
-            target=vm.name,
-            actor=world.who.controller(),
-            started=operation.started,
-            epoch=tx.state.meta.epoch,
-            plan=plan,
-            vm=vm,
-        )
-        journal = create_journal(world, header)
-        stack.callback(journal.close)
+        operation = new_operation(world, tx, OperationKind.DESTROY)
+        opening = Opening(operation=operation, target=vm.name, plan=plan, vm=vm)
+        execution = open_operation(world, context, tx, opening, stack)
         tx.put_vm(replace(vm, wanted=Wanted.ABSENT, operation=operation, reason=None))
-        ids = ids_of(tx.state, operation.id, vm.generation)
-    return Execution(world, context, journal, ids), plan
+    return execution, plan
 
 
 def find(state: State, name: str) -> Vm:

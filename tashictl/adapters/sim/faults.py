@@ -35,7 +35,7 @@ class Point(Struct, frozen=True):
 
 
 class Planned(Struct, frozen=True):
-    """A fault of some kind at a point; the kinds are in `harness`-independent words below."""
+    """A fault at a point; what a `kind` does is up to who injects it."""
 
     point: Point
     kind: str

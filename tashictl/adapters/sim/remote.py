@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import BinaryIO
 
 import msgspec
@@ -73,9 +73,7 @@ class SimRemote:
     `happen` is told of each moment of each step and may turn switches on the `line`.
     """
 
-    def __init__(
-        self, network: Network, happen: Callable[[Run, Step, Moment], str | None]
-    ) -> None:
+    def __init__(self, network: Network, happen: Callable[[Run, Step, Moment], str | None]) -> None:
         self.line = Line()
         self._network = network
         self._timeline = network.timeline
@@ -209,11 +207,9 @@ class SimRemote:
         self.line.renew()
         return SimStream(self._timeline, sim, process, self.line)
 
-    @contextmanager
-    def forward(self, host: HostConfig, unix_path: str) -> Iterator[tuple[str, int]]:
+    def forward(self, host: HostConfig, unix_path: str) -> AbstractContextManager[tuple[str, int]]:
         """Refused: there are no ports in this world."""
         raise Unreachable("E-EXEC", f"{unix_path}: no forwarding is simulated", host=host.name)
-        yield ("", 0)
 
     def host_key(self, host: HostConfig, deadline_s: float) -> HostKey:
         """A key that is made of the host's name."""

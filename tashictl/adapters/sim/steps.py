@@ -74,18 +74,23 @@ class Body:
                 yield from self._start(self.step)
             case KillQemu():
                 yield from self._kill(self.step)
-            case RemoveTap(tap=tap):
-                self.host.taps.pop(tap, None)
             case RemoveDir():
                 yield from self._remove_dir(self.step)
-            case MakeFolder(path=path):
-                self.host.folders.add(path)
             case PlaceImage():
                 yield from self._place(self.step)
+            case _:
+                self._do_at_once(self.step)
+
+    def _do_at_once(self, step: Step) -> None:
+        match step:
+            case RemoveTap(tap=tap):
+                self.host.taps.pop(tap, None)
+            case MakeFolder(path=path):
+                self.host.folders.add(path)
             case RemoveFile(path=path):
                 self.host.files.pop(path, None)
             case _:
-                raise Died(f"{self.step.name} is no step for a script")
+                raise Died(f"{step.name} is no step for a script")
 
     def _put(self, path: str, text: str) -> Pace:
         """Write by way of ``.part``, unless the text is there."""
