@@ -34,12 +34,13 @@ def create(face: Globals, world: World, context: Context, raw: RawVm) -> int:
     )
     decided = ops.draft(world, context, state, raw, ids)
     vm = decided.vm
-    what = f"{vm.name} (id {vm.id}), {vm.spec.cores} cores, {show_memory(vm.spec.memory_mib)}"
+    cores = f"{vm.spec.cores} core{'s' if vm.spec.cores > 1 else ''}"
+    what = f"{vm.name} (id {vm.id}), {cores}, {show_memory(vm.spec.memory_mib)}"
     if vm.host is None:
         plans.emit_plan(face, f"would leave {what} Pending: {vm.reason}", [])
         return PENDING
     title = f"would create {what} on {vm.host} ({decided.decision.why})"
-    plans.emit_plan(face, title, planned(world, context, decided.plan, ids.operation))
+    plans.emit_plan(face, title, planned(face, world, context, decided.plan, ids.operation))
     return 0
 
 
@@ -52,7 +53,7 @@ def destroy(face: Globals, world: World, context: Context, chosen: Sequence[Vm])
     steps: list[plans.Planned] = []
     for vm in chosen:
         plan = destroy_plan.plan(vm, context.settings)
-        steps += planned(world, context, plan, state.meta.last_operation_id + 1, len(steps))
+        steps += planned(face, world, context, plan, state.meta.last_operation_id + 1, len(steps))
     listed = ", ".join(
         f"{vm.name} (id {vm.id})" + (f" on {vm.host}" if vm.host else "") for vm in chosen
     )
@@ -79,18 +80,19 @@ def schedule(face: Globals, world: World, context: Context) -> int:
             continue
         told.append(f"{vm.name} goes to {decided.vm.host} ({decided.decision.why})")
         state = replace(state, vms={**state.vms, vm.id: decided.vm})
-        steps += planned(world, context, decided.plan, operation, len(steps))
+        steps += planned(face, world, context, decided.plan, operation, len(steps))
     title = "would place: " + "; ".join(told) if told else "nothing is waiting"
     plans.emit_plan(face, title, steps)
     return PartialResult.exit_code if any(" stays " in line for line in told) else 0
 
 
 def planned(
-    world: World, context: Context, plan: Plan, operation: int, before: int = 0
+    face: Globals, world: World, context: Context, plan: Plan, operation: int, before: int = 0
 ) -> list[plans.Planned]:
     """Every step with the script that it would travel in; nonce and not-after are those of now."""
     ours = context.settings.tashictl
     meta = world.store.read().meta
+    full = face.debug or not face.for_people  # a manifest is one long line
     found = []
     for batch in batches(plan):
         text = ""
@@ -117,7 +119,7 @@ def planned(
                     host=step.host,
                     summary=summary.line(step),
                     script=text,
-                    diff=_diff(step),
+                    diff=_diff(step) if full or not isinstance(step, WriteManifest) else None,
                 )
             )
     return found

@@ -11,7 +11,7 @@ from tashictl.cli import commands, desk, listings, output
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
 from tashictl.errors import NoSuchTarget, PartialResult, TashiError, exit_code_of
-from tashictl.model import names
+from tashictl.model import names, units
 from tashictl.model.state import State
 from tashictl.model.vm import Vm
 
@@ -87,14 +87,20 @@ def create(
     with wiring.world_of(at) as world:
         if face.dry_run:
             return dry.create(face, world, context, raw)
+        started_s = world.clock.monotonic_s()
         vm = ops.create(world, context, raw)
-    _say_created(face, at, context, vm)
+        took_s = world.clock.monotonic_s() - started_s
+    _say_created(face, at, context, vm, took_s)
     return PENDING if vm.host is None else 0
 
 
-def _say_created(face: Globals, at: Desk, context: Context, vm: Vm) -> None:
-    where = f" on {vm.host}" if vm.host else ""
-    line = f"{vm.name} is {vm.state.name}{where}" + (f": {vm.reason}" if vm.reason else "")
+def _say_created(face: Globals, at: Desk, context: Context, vm: Vm, took_s: float) -> None:
+    line = f"{vm.name} is {vm.state.name}"
+    if vm.host:
+        address = next((f" at {nic.ip}" for nic in vm.spec.nics if nic.ip), "")
+        line += f" on {vm.host}{address}   ({units.show_seconds(took_s)})"
+    else:
+        line += f": {vm.reason}"
     table = listings.vm_table(at.scene(context.inventory.networks))
     output.emit_object(face, vm, table, [line])
 

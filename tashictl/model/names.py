@@ -30,18 +30,21 @@ def is_pattern(text: str) -> bool:
 
 
 def expand(text: str) -> tuple[str, ...]:
-    """Expand ClusterShell ranges: ``node[2-4,7]`` is node2 node3 node4 node7; zero padding is kept.
+    """Expand ClusterShell ranges: ``node[2-4,7]`` is node2 node3 node4 node7; padding is kept.
 
-    Text without a range comes back as it is. Raises ValueError for a malformed range.
+    Text without a range comes back as it is. Raises ValueError for a malformed range, or one that
+    stands for too many names.
     """
-    match = _RANGE.search(text)
-    if match is None:
-        return (text,)
-    head, tail = text[: match.start()], expand(text[match.end() :])
-    found = tuple(head + number + rest for number in _numbers(match.group(1)) for rest in tail)
-    if len(found) > _MAX_EXPANSION:
-        raise ValueError(f"{text!r} stands for more than {_MAX_EXPANSION} names")
-    return found
+    found = [""]
+    place = 0
+    for match in _RANGE.finditer(text):
+        numbers = tuple(_numbers(match.group(1)))
+        if len(found) * len(numbers) > _MAX_EXPANSION:
+            raise ValueError(f"{text!r} stands for more than {_MAX_EXPANSION} names")
+        between = text[place : match.start()]
+        found = [head + between + number for head in found for number in numbers]
+        place = match.end()
+    return tuple(head + text[place:] for head in found)
 
 
 def _numbers(body: str) -> Iterator[str]:

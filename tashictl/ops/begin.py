@@ -68,7 +68,9 @@ def open_operation(
     journal = new_journal(world, header, begun)
     stack.callback(journal.close)
     generation = opening.vm.generation if opening.vm is not None else 0
-    return Execution(world, context, journal, ids_of(state, operation.id, generation))
+    execution = Execution(world, context, journal, ids_of(state, operation.id, generation))
+    execution.unsent.update(first.indexes)
+    return execution
 
 
 def new_journal(world: World, header: Header, *entries: Entry) -> Journal:

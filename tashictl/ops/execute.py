@@ -97,6 +97,7 @@ class Execution:
         for _ in range(_RETRIES):
             script = self._script(batch)
             watch = _Watch(self, batch, script)
+            self.unsent.difference_update(batch.indexes)
             reply = self.world.remote.run(
                 self.context.config(batch.host), script, self._deadline(script), watch.output
             )

@@ -95,7 +95,7 @@ def place(
         raise NoCapacity(
             "E-CAPACITY",
             f"{vm.name} fits no host, even when empty",
-            cause=decision.reason,
+            cause=decision.details,
             hint="tashictl host list",
         )
     if decision.host is None:
@@ -136,7 +136,8 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
             decided = draft(world, context, tx.state, raw, ids)
             execution = _claim(world, context, tx, decided, stack, hold=False)
         if execution is None:
-            world.report.warn(f"{decided.vm.name} is Pending: {decided.vm.reason}")
+            for refusal in decided.decision.refusals:
+                world.report.note(f"{decided.vm.name}: {refusal.text}")
             return decided.vm
         for note in qemu_hints.notes(decided.vm.spec):
             world.report.note(note)

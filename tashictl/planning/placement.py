@@ -28,13 +28,18 @@ class Want(Struct, frozen=True, kw_only=True):
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """Why a host cannot take it; `lasting` means that it could not even when empty."""
+    """Why a host cannot take it; `lasting` means that it could not even when empty.
+
+    `distance` is how far it is from fitting, as a part of what is wanted; infinite for what no
+    room would help.
+    """
 
     host: str
     refused_by: str
     short_by: str = "–"
     detail: str = ""
     lasting: bool = False
+    distance: float = float("inf")
 
     @property
     def text(self) -> str:
@@ -59,10 +64,17 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     @property
     def reason(self) -> str:
-        """Why there is no host, in one line."""
+        """Why there is no host, in one line: the nearest miss."""
         if not self.refusals:
             return "no host was added yet (tashictl host add NAME)"
-        return "no host fits: " + "; ".join(r.text for r in self.refusals)
+        nearest = min(self.refusals, key=lambda r: r.distance)
+        others = len(self.refusals) - 1
+        return f"no host fits, nearest {nearest.text}" + (f"; {others} more" if others else "")
+
+    @property
+    def details(self) -> str:
+        """Every host's refusal, in one line."""
+        return "; ".join(r.text for r in self.refusals) or self.reason
 
 
 def choose(cluster: Cluster, want: Want) -> Decision:
@@ -151,6 +163,7 @@ def _too_small(host: Host, want: Want, _cluster: Cluster) -> Refusal | None:
             short_by=show_memory(memory_mib - host.free_memory_mib),
             detail=f"{host.free_memory_mib} / {memory_mib} MiB",
             lasting=offered < memory_mib,
+            distance=(memory_mib - host.free_memory_mib) / memory_mib,
         )
     if host.free_cores < cores:
         return Refusal(
@@ -159,6 +172,7 @@ def _too_small(host: Host, want: Want, _cluster: Cluster) -> Refusal | None:
             short_by=str(cores - host.free_cores),
             detail=f"{host.free_cores} / {cores}",
             lasting=host.cores < cores,
+            distance=(cores - host.free_cores) / cores,
         )
     return None
 

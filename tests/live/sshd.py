@@ -24,6 +24,8 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin yes
 MaxStartups 200
+# The caller's own ~/.bashrc is no part of the test, and may be slow.
+SetEnv HOME={folder} {env}
 """
 
 
@@ -46,9 +48,9 @@ def children(pid: int) -> list[int]:
 
 
 class Sshd:
-    """A running sshd; `extra` is added to its config."""
+    """A running sshd; `extra` is added to its config, `env` to what its commands get."""
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    def __init__(self, folder: Path, extra: str = "", env: str = "") -> None:
         folder.mkdir(exist_ok=True)
         Path("/run/sshd").mkdir(exist_ok=True)
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -56,7 +58,8 @@ class Sshd:
         self.identity = make_key(folder / "login")
         make_key(folder / "host")
         (folder / "authorized").write_text((folder / "login.pub").read_text())
-        (folder / "config").write_text(_CONFIG.format(port=self.port, folder=folder) + extra)
+        config = _CONFIG.format(port=self.port, folder=folder, env=env)
+        (folder / "config").write_text(config + extra)
         self._log = folder / "log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(

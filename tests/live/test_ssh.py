@@ -41,8 +41,8 @@ def within(seconds: float) -> float:
 class Site:
     """An sshd, a store that trusts it as `h1`, and a Remote."""
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
-        self.sshd = Sshd(folder / "sshd", extra)
+    def __init__(self, folder: Path, extra: str = "", env: str = "") -> None:
+        self.sshd = Sshd(folder / "sshd", extra, env)
         self.store = HostKeyStore(folder / "known_hosts")
         self.remote = SshRemote(folder / "known_hosts", connect_timeout_s=2)
         self.host = self.named("h1")
@@ -178,6 +178,9 @@ def test_fabric_cannot_install_its_own_policy(site: Site, monkeypatch: pytest.Mo
     reply = site.remote.run(site.named("unheard-of"), script("true"), within(5))
     assert reply.fault is Fault.HOSTKEY_UNKNOWN
     assert isinstance(made[0].client, links.StrictClient)
+    site.remote.run(site.named("unheard-of-too"), script("true"), within(5))
+    # Two threads that share a fabric.Config break each other.
+    assert made[0].config is not made[1].config
 
 
 def test_a_refused_login_is_told_from_all_else(site: Site, tmp_path: Path) -> None:
@@ -197,7 +200,7 @@ def test_a_refused_login_is_told_from_all_else(site: Site, tmp_path: Path) -> No
     [
         ("refused", Fault.REFUSED, 0.5),
         ("black_hole", Fault.TCP_TIMEOUT, 2.5),
-        ("silent", Fault.NO_BANNER, 3.5),
+        ("silent", Fault.NO_BANNER, 2.5),
     ],
 )
 def test_a_sick_host_costs_its_deadline_and_says_what_it_has(
@@ -291,17 +294,43 @@ def test_a_child_that_keeps_stdout_open_does_not_hold_us(site: Site) -> None:
     assert reply.seconds < 8
 
 
-def test_many_threads_share_one_connection(site: Site) -> None:
+def at_once(site: Site, count: int) -> list[Reply]:
     replies: list[Reply] = []
     threads = [
-        threading.Thread(target=lambda i=i: replies.append(site.run(f"sleep 0.2; echo {i}", 30)))
-        for i in range(20)
+        threading.Thread(target=lambda i=i: replies.append(site.run(f"sleep 0.1; echo {i}", 60)))
+        for i in range(count)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(int(reply.out) for reply in replies) == list(range(20))
+    return replies
+
+
+def test_many_threads_share_one_connection(site: Site) -> None:
+    replies = at_once(site, 40)
+    assert {reply.fault for reply in replies} == {None}
+    assert sorted(int(reply.out) for reply in replies) == list(range(40))
+
+
+def test_a_host_that_allows_few_sessions_is_given_few(tmp_path: Path) -> None:
+    place = Site(tmp_path, "MaxSessions 2\n")
+    try:
+        replies = at_once(place, 12)
+        assert {reply.fault for reply in replies} == {None}
+        assert sorted(int(reply.out) for reply in replies) == list(range(12))
+    finally:
+        place.close()
+
+
+def test_a_host_that_allows_no_session_says_so(tmp_path: Path) -> None:
+    place = Site(tmp_path, "MaxSessions 0\n")
+    try:
+        reply = place.run("true")
+        assert (reply.fault, reply.sent) == (Fault.EXEC, False)
+        assert reply.seconds < 4
+    finally:
+        place.close()
 
 
 def test_become_runs_as_root_and_passes_the_status(site: Site) -> None:
@@ -315,12 +344,8 @@ def test_sudo_that_asks_for_a_password_is_a_fault_of_its_own(tmp_path: Path) -> 
     tools.mkdir()
     (tools / "sudo").write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
     (tools / "sudo").chmod(0o755)
-    place = (
-        Site(tmp_path / "site", f"SetEnv PATH={tools}:/usr/bin:/bin\n")
-        if (tmp_path / "site").mkdir() is None
-        else None
-    )
-    assert place is not None
+    (tmp_path / "site").mkdir()
+    place = Site(tmp_path / "site", env=f"PATH={tools}:/usr/bin:/bin")
     try:
         host = structs.replace(place.host, become=True)
         reply = place.remote.run(host, script("touch /nowhere/x"), within(10))
@@ -372,6 +397,19 @@ def test_a_sweep_streams_results_and_a_sick_host_costs_only_itself(site: Site, s
     assert all(reply.sent == (name == "hung") for name, reply in results.items() if name in ill)
     assert max(ends[h.name] for h in good) < ends["hung"]
     assert stats.seconds < 21.5
+
+
+def test_many_logins_at_once_all_succeed(site: Site) -> None:
+    hosts = [site.named(f"n{i}") for i in range(100)]
+    for host in hosts:
+        site.store.trust(host.name, site.key)
+    remote = SshRemote(site.remote._store._path, connect_timeout_s=15)
+    faults: list[str] = []
+    stats = remote.sweep(
+        hosts, lambda _: script("true"), 60, lambda _, reply: faults.append(str(reply.fault))
+    )
+    remote.close()
+    assert (stats.answered, set(faults)) == (100, {"None"})
 
 
 def test_a_sweep_ends_with_what_its_callers_raise(site: Site) -> None:

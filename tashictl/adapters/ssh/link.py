@@ -28,6 +28,9 @@ _KEEPALIVE_S = 15
 # A call that is still out this long after its deadline is stuck below the deadline's reach.
 _GRACE_S = 0.2
 _CLOSE_S = 1.0
+# A refused session is asked for again after this, and for that long when no other is in use.
+_AGAIN_S = 0.05
+_PATIENCE_S = 1.0
 
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
@@ -104,12 +107,31 @@ class Link:
         if not self._sessions.acquire(timeout=left_s(deadline_s)):
             raise Down(Fault.TIMEOUT, f"{_SESSIONS} commands are running there already")
         try:
-            with self._channel("session", (), deadline_s, window) as channel:
+            with contextlib.ExitStack() as stack:
+                channel = self._session_channel(stack, deadline_s, window)
                 with self.guard(deadline_s):
                     start_command(self.wire, channel, command, deadline_s)
                 yield channel
         finally:
             self._sessions.release()
+
+    def _session_channel(
+        self, stack: contextlib.ExitStack, deadline_s: float, window: int | None
+    ) -> Channel:
+        """A session; one that is refused is asked for again while others are still ending.
+
+        sshd counts a session until it has seen its end, which is later than we have.
+        """
+        patient_s = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return stack.enter_context(self._channel("session", (), deadline_s, window))
+            except Down as down:
+                now = time.monotonic()
+                busy = self._users > 0 and now + _AGAIN_S < deadline_s
+                if down.fault is not Fault.EXEC or not (busy or now < patient_s):
+                    raise
+            time.sleep(_AGAIN_S)
 
     def socket_channel(
         self, unix_path: str, deadline_s: float

@@ -1,0 +1,98 @@
+"""Cases: commands with faults, as compact strings; generated from what the plans reach.
+
+``create/StartQemu/done/kill+destroy/KillQemu/sent/cut`` is a create that is killed when its QEMU
+has started, then a destroy whose connection is cut while QEMU is being killed. A command may have
+several faults, one after the other. A leading ``~`` gives the faulted step a batch of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from msgspec import Struct
+
+from tashictl.adapters.sim.faults import Moment, Planned, Point
+
+_ANYWHERE = ("kill", "power", "lostpower", "int", "stop", "nospace", "down", "reboot")
+_AT_HOST = (*_ANYWHERE, "cut", "trunc", "full", "fail", "hang", "stall")
+_AT_SEND = (*_ANYWHERE, "cut", "full")
+_BATCH = ("late", "latemid", "lost", "dup")  # what befalls a whole script
+
+
+class Command(Struct, frozen=True):
+    """A command and what befalls it."""
+
+    verb: str
+    faults: tuple[Planned, ...] = ()
+    alone: bool = False
+
+    def __str__(self) -> str:
+        return "/".join([("~" if self.alone else "") + self.verb, *map(str, self.faults)])
+
+
+class Case(Struct, frozen=True):
+    """Commands, one after the other."""
+
+    commands: tuple[Command, ...]
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.commands))
+
+
+def parse(text: str) -> Case:
+    """Read a case's id."""
+    return Case(tuple(_command(part) for part in text.split("+")))
+
+
+def _command(text: str) -> Command:
+    verb, *rest = text.split("/")
+    if len(rest) % 3:
+        raise ValueError(f"{text!r}: a fault is STEP/MOMENT/KIND")
+    faults = []
+    for at in range(0, len(rest), 3):
+        step, _, nth = rest[at].partition(".")
+        point = Point(step, int(nth or 1), Moment(rest[at + 1]))
+        faults.append(Planned(point, rest[at + 2]))
+    return Command(verb.lstrip("~"), tuple(faults), verb.startswith("~"))
+
+
+def kinds_at(point: Point) -> tuple[str, ...]:
+    """What may go wrong at a point."""
+    if point.step == "AwaitQmp":
+        return _at_the_monitor(point.moment)
+    match point.moment:
+        case Moment.BEFORE:
+            return _AT_SEND
+        case Moment.SENT:
+            return (*_AT_HOST, "exit") if point.step == "StartQemu" else _AT_HOST
+        case Moment.DONE:
+            return (*_AT_HOST, "die") if point.step == "StartQemu" else _AT_HOST
+        case Moment.AFTER:
+            return _ANYWHERE
+
+
+def _at_the_monitor(moment: Moment) -> tuple[str, ...]:
+    match moment:
+        case Moment.BEFORE:
+            return (*_ANYWHERE, "cut", "mute", "die")
+        case Moment.SENT:
+            return (*_ANYWHERE, "cut", "mute", "die")
+        case _:
+            return _ANYWHERE
+
+
+def faults_at(points: Iterable[Point]) -> Iterator[tuple[Planned, bool]]:
+    """Every fault at each of these points; True where the step travels alone."""
+    for point in points:
+        for kind in kinds_at(point):
+            yield Planned(point, kind), False
+        if point.moment is Moment.BEFORE and point.step != "AwaitQmp":
+            for kind in _BATCH:
+                yield Planned(point, kind), True
+
+
+def matching(cases: Iterable[Case], patterns: Iterable[str]) -> list[Case]:
+    """The cases that some pattern (an id, or a glob) stands for."""
+    wanted = tuple(patterns)
+    return [c for c in cases if any(fnmatchcase(str(c), w) or str(c) == w for w in wanted)]

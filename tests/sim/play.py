@@ -1,0 +1,210 @@
+"""Play a case, and hold what became of it against the invariants."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tashictl.adapters.sim.faults import Planned, Point
+from tashictl.model.vm import TashiState, Vm
+from tests.sim.cases import Case, Command
+from tests.sim.harness import (
+    NAME,
+    SETTINGS,
+    Cluster,
+    Controller,
+    a_cluster,
+    check_running,
+    foreign_things,
+    traces_on,
+)
+
+BYSTANDER = "other"
+_FAR_S = 4_000_000_000
+
+
+class Played(Struct, frozen=True):
+    """How a case went: each command's outcome, what was reached, what must not have happened."""
+
+    case: Case
+    outcomes: tuple[str, ...]
+    traces: tuple[tuple[Point, ...], ...]
+    unfired: tuple[Planned, ...]
+    problems: tuple[str, ...]
+
+
+def play(case: Case, seed: int, hosts: int = 2) -> Played:
+    """Play a case to its end; the world is a function of the case and the seed."""
+    own_seed = zlib.crc32(f"{seed} {case}".encode())
+    with a_cluster(own_seed, hosts) as cluster:
+        assert cluster.controller().create(BYSTANDER, disks=("base.qcow2",)) == "ok"
+        before = [(foreign_things(h), _of(h, cluster, BYSTANDER)) for h in cluster.hosts]
+        outcomes, traces, unfired = [], [], []
+        for place, command in enumerate(case.commands):
+            rest = case.commands[place + 1 :]
+            done = _carry_out(cluster, command, _nested(cluster, rest))
+            outcomes.append(done[0])
+            traces.append(tuple(done[1].injector.trace))
+            unfired += [p for p in command.faults if p not in done[1].injector.fired]
+            cluster.heal()
+            if not command.faults and place:
+                check_definite(cluster, command.verb, done[0])
+            if place:
+                cluster.network.deliver_held()
+        finish(cluster)
+        after = [(foreign_things(h), _of(h, cluster, BYSTANDER)) for h in cluster.hosts]
+        if before != after and not _rebooted(case):
+            cluster.watch.problem(f"foreign things were touched: {before} {after}")
+        problems = tuple(cluster.watch.problems)
+    return Played(case, tuple(outcomes), tuple(traces), tuple(unfired), problems)
+
+
+def _rebooted(case: Case) -> bool:
+    kinds = {f.kind for c in case.commands for f in c.faults}
+    return bool(kinds & {"reboot", "die"})
+
+
+def _of(host: object, cluster: Cluster, name: str) -> list[str]:
+    vm = cluster.state().vm_named(name)
+    return sorted(traces_on(host, vm.uuid, vm.id)) if vm else []  # type: ignore[arg-type]
+
+
+def _nested(cluster: Cluster, rest: tuple[Command, ...]) -> Callable[[], None]:
+    """What others do while a controller is stopped: the commands that follow, without faults."""
+
+    def go() -> None:
+        cluster.timeline.sleep(5.0)
+        for command in rest:
+            _carry_out(cluster, Command(command.verb), lambda: None)
+
+    return go
+
+
+def _carry_out(
+    cluster: Cluster, command: Command, meanwhile: Callable[[], None]
+) -> tuple[str, Controller]:
+    split_at = command.faults[0].point.step if command.alone and command.faults else None
+    controller = cluster.controller(command.faults, meanwhile, split_at)
+    verbs: dict[str, Callable[[], str]] = {
+        "create": controller.create,
+        "destroy": controller.destroy,
+        "resume": controller.resume,
+        "undo": controller.undo,
+        "check": controller.check,
+    }
+    return verbs[command.verb](), controller
+
+
+_DEFINITE = {
+    "create": {"ok", "E-EXISTS"},
+    "destroy": {"ok", "E-NO-VM"},
+    "resume": {"ok", "nothing"},
+    "undo": {"ok", "nothing", "E-FORWARD"},
+    "check": {"ok"},
+}
+
+
+def check_definite(cluster: Cluster, verb: str, outcome: str) -> None:
+    """The next command in a healthy world ends with a definite result."""
+    watch, vm = cluster.watch, cluster.state().vm_named(NAME)
+    if outcome not in _DEFINITE[verb]:
+        watch.problem(f"the next command, {verb}, did not converge: {outcome}")
+        return
+    if verb == "destroy" and vm is not None:
+        watch.problem(f"destroyed, but there is a record: {vm.state.name}")
+    if verb == "create" and (vm is None or vm.operation is not None):
+        watch.problem(f"created, but the record is {vm.state.name if vm else 'not there'}")
+    if verb in ("resume", "undo") and outcome != "E-FORWARD" and vm and vm.operation is not None:
+        watch.problem(f"{verb} went well, but the operation stands")
+
+
+def finish(cluster: Cluster) -> None:
+    """Let everything end, look, destroy what is left, deliver every script again, look."""
+    cluster.network.deliver_held()
+    cluster.run_out()
+    check_owned(cluster)
+    outcome = cluster.controller().check()
+    if outcome != "ok":
+        cluster.watch.problem(f"host check: {outcome}")
+    for _ in range(2):
+        outcome = cluster.controller().destroy()
+        if outcome == "E-NO-VM":
+            break
+    if outcome not in ("ok", "E-NO-VM"):
+        cluster.watch.problem(f"the last destroy did not converge: {outcome}")
+    check_empty(cluster, "at the end")
+    replay(cluster)
+    check_empty(cluster, "after all scripts came once more")
+
+
+def replay(cluster: Cluster) -> None:
+    """Every script that was ever sent comes once more, however late: the fence alone holds."""
+    sent = tuple(cluster.network.sent)
+    for host, script in sent:
+        if script.fence is None or _is_bystanders(cluster, script.fence.uuid):
+            continue
+        fence = replace(script.fence, not_after_s=_FAR_S)
+        cluster.network.deliver(host, replace(script, fence=fence))
+        cluster.run_out()
+
+
+def _is_bystanders(cluster: Cluster, uuid: str) -> bool:
+    vm = cluster.state().vm_named(BYSTANDER)
+    return vm is not None and vm.uuid == uuid
+
+
+def check_owned(cluster: Cluster) -> None:
+    """Everything on every host belongs to a record of that host, and what runs is whole."""
+    state, watch = cluster.state(), cluster.watch
+    owners = {vm.uuid: vm for vm in state.vms.values()}
+    for host in cluster.hosts:
+        for vm_id, uuid in cluster.seen_ids.items():
+            found = traces_on(host, uuid, vm_id)
+            owner = owners.get(uuid)
+            if found and (owner is None or owner.host != host.name):
+                watch.problem(f"leaked on {host.name}: {found}")
+        known = {p.uuid for p in host.processes.values() if not p.foreign}
+        for uuid in known - set(cluster.seen_ids.values()):
+            watch.problem(f"a QEMU of no record ever: {uuid}")
+    for vm in owners.values():
+        if vm.state is TashiState.Running and vm.uuid not in watch.excused:
+            check_running(cluster, vm.uuid, vm.host)
+            _check_whole(cluster, vm)
+    for operation in cluster.controller().journals.ids():
+        journal = cluster.controller().journals.read(operation)
+        if journal is not None and journal.alive:
+            watch.problem(f"journal {operation} is still held")
+
+
+def _check_whole(cluster: Cluster, vm: Vm) -> None:
+    host = cluster.network.hosts[vm.host or ""]
+    folder = f"{SETTINGS.tashictl.lib_dir}/{SETTINGS.tashictl.cluster_id}/{vm.uuid}"
+    manifest = host.text(f"{folder}/manifest.json")
+    lacks = [
+        what
+        for what, there in (
+            ("overlay", f"{folder}/disk0.qcow2" in host.files),
+            ("TAP", host.taps.get(f"tashi{vm.id}.0")),
+            ("running manifest", '"phase":"running"' in manifest and '"started"' in manifest),
+            ("no .part", not [p for p in host.below(folder) if p.endswith(".part")]),
+        )
+        if not there
+    ]
+    if lacks:
+        cluster.watch.problem(f"runs, but not whole: {lacks}")
+
+
+def check_empty(cluster: Cluster, when: str) -> None:
+    """Nothing is left of any VM but the bystander."""
+    state, watch = cluster.state(), cluster.watch
+    for vm in state.vms.values():
+        if vm.name != BYSTANDER:
+            watch.problem(f"{when}: a record of {vm.name}, {vm.state.name}")
+    for vm_id, uuid in cluster.seen_ids.items():
+        if vm_id not in state.vms:
+            left = cluster.traces(uuid, vm_id)
+            if left:
+                watch.problem(f"{when}: {left}")
