@@ -40,7 +40,7 @@ coverage: $(BIN)/tashictl ## branch coverage of the fast tests
 	$(BIN)/pytest -m 'not live' --cov --cov-report=term-missing:skip-covered
 
 mutants: $(BIN)/tashictl ## mutation testing of model, planning, execute and store (long)
-	$(BIN)/pip install -q 'mutmut>=3' && $(BIN)/mutmut run; $(BIN)/mutmut results
+	$(BIN)/mutmut run; $(BIN)/mutmut results
 
 model: ## check the model of the fencing with spin
 	cd docs && spin -a fencing.pml && cc -O2 -w -o /tmp/tashictl-pan pan.c && rm -f pan.* \
