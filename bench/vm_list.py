@@ -24,7 +24,7 @@ _LOADED = f"""
 import sys
 from tashictl.cli import main
 code = main.run()
-print(*(name for name in {HEAVY!r} if name in sys.modules), file=sys.stderr)
+print("loaded", *(name for name in {HEAVY!r} if name in sys.modules), file=sys.stderr)
 sys.exit(code)
 """
 
@@ -39,7 +39,7 @@ def figures() -> Iterator[Figure]:
         for form in ("json", "table"):
             argv = [crowd.tashictl(), "--cluster", str(cluster), "vm", "list", "-o", form]
             yield _figure(form, argv, folder)
-        extra = loaded(cluster, folder)
+        extra = loaded(cluster, folder, "vm", "list")
         yield Figure(
             name="vm list: heavy modules that it loads",
             value=len(extra),
@@ -49,15 +49,19 @@ def figures() -> Iterator[Figure]:
         )
 
 
-def loaded(cluster: Path, home: Path) -> list[str]:
-    """Which of the heavy modules are loaded after a `vm list`, in an interpreter of its own."""
-    argv = [sys.executable, "-c", _LOADED, "--cluster", str(cluster), "vm", "list"]
+def loaded(cluster: Path, home: Path, *words: str) -> list[str]:
+    """Which of the heavy modules are loaded after a command, in an interpreter of its own.
+
+    Raises RuntimeError when the command fails or says nothing on stdout.
+    """
+    argv = [sys.executable, "-c", _LOADED, "--cluster", str(cluster), *words]
     done = subprocess.run(
         argv, env=crowd.environment(home), cwd=timing.PROJECT, capture_output=True, text=True
     )
     if done.returncode != 0 or not done.stdout:
         raise RuntimeError(f"{' '.join(argv)}: {done.returncode}: {done.stderr}")
-    return done.stderr.split()
+    said: list[str] = done.stderr.splitlines()[-1].split()
+    return said[1:]
 
 
 def _figure(form: str, argv: list[str], folder: Path) -> Figure:

@@ -10,7 +10,7 @@ import click
 from tashictl.cli import commands, desk, listings, output
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
-from tashictl.errors import NoSuchTarget, PartialResult, TashiError, exit_code_of
+from tashictl.errors import Interrupted, NoSuchTarget, PartialResult, TashiError, exit_code_of
 from tashictl.model import names, units
 from tashictl.model.state import State
 from tashictl.model.vm import Vm
@@ -134,6 +134,8 @@ def _destroy_all(
         try:
             gone.append(ops.destroy(world, context, str(vm.id)))
             output.say(face, f"{vm.name} is destroyed" + (f" on {vm.host}" if vm.host else ""))
+        except Interrupted:
+            raise
         except TashiError as error:
             failed.append(error)
     if not face.for_people:

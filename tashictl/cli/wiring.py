@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tashictl.adapters import faults, inventory_files, qmp, templates
 from tashictl.adapters.clock import SystemClock
@@ -18,7 +19,6 @@ from tashictl.adapters.journals import FileJournals
 from tashictl.adapters.local import LocalRemote
 from tashictl.adapters.locks import FileLocks
 from tashictl.adapters.ssh.hostkeys import HostKeyStore
-from tashictl.adapters.ssh.remote import SshRemote
 from tashictl.adapters.store.form import ReadOnlyStore
 from tashictl.adapters.store.tiny import TinyStore
 from tashictl.adapters.who import SystemWho
@@ -30,6 +30,9 @@ from tashictl.ops.context import Context
 from tashictl.ops.ports import Remote, Store, World
 from tashictl.planning import inventory as inventory_plan
 from tashictl.planning.inventory_networks import with_ranges
+
+if TYPE_CHECKING:
+    from tashictl.adapters.ssh.remote import SshRemote
 
 IFUP = "qemu-ifup.j2"
 
@@ -68,6 +71,9 @@ def tiny_store(desk: Desk) -> TinyStore:
 
 
 def _ssh(desk: Desk, known_hosts: Path) -> SshRemote:
+    # paramiko and fabric are half of all that is imported: only who reaches a host pays.
+    from tashictl.adapters.ssh.remote import SshRemote
+
     config = Path.home() / ".ssh" / "config"
     return SshRemote(
         known_hosts,

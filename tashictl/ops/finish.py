@@ -118,6 +118,8 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
 def only_forward(execution: Execution, vm: Vm, plan: Plan) -> None:
     """Carry out a destroy and remove the record; on a failure record what is left and raise."""
     world = execution.world
+    if vm.operation is not None and vm.operation.id != execution.ids.operation:
+        execution.raise_attempt()  # a script of what we supersede may hold the host's lock still
     try:
         execution.forward(plan)
     except (TashiError, KeyboardInterrupt) as error:

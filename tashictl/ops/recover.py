@@ -50,9 +50,15 @@ def settle(world: World, context: Context, vm_id: int) -> Outcome | None:
 
 
 def resume(world: World, context: Context, operation_id: int) -> Outcome:
-    """Finish an interrupted operation: all its steps once more, each finding what is done."""
+    """Finish an interrupted operation: all its steps once more, each finding what is done.
+
+    A create that was going back already goes on going back.
+    """
     with ExitStack() as stack:
         execution, vm, plan = _take_operation(world, context, operation_id, stack)
+        creates = vm.operation is not None and vm.operation.kind is OperationKind.CREATE
+        if creates and vm.wanted is Wanted.ABSENT:
+            return _back(execution, vm, plan, "undone")
         return _on(execution, vm, plan)
 
 

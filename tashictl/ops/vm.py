@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tashictl.errors import (
     Conflict,
+    Interrupted,
     NoCapacity,
     NoSuchTarget,
     TashiError,
@@ -171,6 +172,8 @@ def schedule(world: World, context: Context) -> list[tuple[Vm, TashiError | None
     for vm in waiting(world.store.read()):
         try:
             results.append((_activate(world, context, vm), None))
+        except Interrupted:
+            raise
         except TashiError as error:
             results.append((world.store.read().vms.get(vm.id, vm), error))
     return results

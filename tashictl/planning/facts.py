@@ -6,6 +6,7 @@ and the VMs by lock and manifest. It is recovery's eyes and the placement's.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import msgspec
@@ -91,6 +92,11 @@ done
 """
 
 
+# Size, first four bytes, the eight bytes where qcow2 has its size, name; short files lack some.
+_IMAGE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{0,8}) ([0-9a-f]{0,16}) (.+)")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
 class Probe(Struct, frozen=True, kw_only=True):
     """What a probe asks: with `kvm` also whether KVM is usable, which takes up to 3 s."""
 
@@ -153,7 +159,9 @@ def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Rea
         missing=tuple(basics.get("missing", [])),
         bridges=tuple(basics.get("bridge", [])),
         images=tuple(_images(by_name.get("images"))),
-        vms=tuple(_vm(s) for s in found if s.kind == "B" and s.words[:1] == ("vm",)),
+        vms=tuple(
+            _vm(s) for s in found if s.kind == "B" and s.words[:1] == ("vm",) and s.words[1:]
+        ),
     )
     return Reading(facts=facts, kvm=kvm)
 
@@ -171,7 +179,7 @@ def _first(pairs: dict[str, list[str]], key: str) -> str:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    return int(text) if _NUMBER.fullmatch(text) else 0
 
 
 def _version(section: Section | None) -> str | None:
@@ -186,13 +194,14 @@ def _version(section: Section | None) -> str | None:
 def _images(section: Section | None) -> list[ImageFact]:
     found = []
     for line in (section.text if section else "").splitlines():
-        size, magic, virtual, *name = line.split(" ", 3)
-        if not size.isdigit() or not name:
+        match = _IMAGE.fullmatch(line)
+        if match is None:
             continue
+        size, magic, virtual, name = match.groups()
         qcow2 = magic == "514649fb"
         found.append(
             ImageFact(
-                name=name[0],
+                name=name,
                 size_bytes=int(size),
                 format="qcow2" if qcow2 else "raw",
                 virtual_size_bytes=int(virtual, 16) if qcow2 and virtual else int(size),
@@ -208,7 +217,7 @@ def _vm(section: Section) -> VmFact:
     if text:
         try:
             manifest = msgspec.json.decode(text, type=dict[str, object])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             manifest = None
     fence = _first(pairs, "fence").split()[:3]
     pid, start = _number(_first(pairs, "pid")), _number(_first(pairs, "start"))
@@ -219,6 +228,6 @@ def _vm(section: Section) -> VmFact:
         starttime=start or None,
         manifest=manifest,
         fence=(int(fence[0]), int(fence[1]), int(fence[2]))
-        if len(fence) == 3 and all(f.isdigit() for f in fence)
+        if len(fence) == 3 and all(map(_NUMBER.fullmatch, fence))
         else None,
     )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class StepAnswer(Struct, frozen=True, kw_only=True):
@@ -55,7 +59,7 @@ def parse(out: bytes, nonce: str) -> Answer:
                 complete = True
             case "R", words:
                 refused = words
-            case "B", (number, *_):
+            case "B", (number, *_) if _NUMBER.fullmatch(number):
                 current = int(number)
                 steps[current] = StepAnswer(message=section.text.strip())
             case "D", (key, *value) if current is not None:
@@ -64,8 +68,8 @@ def parse(out: bytes, nonce: str) -> Answer:
                     message=f"{before.message}\n{section.text.strip()}".strip(),
                     data={**before.data, key: " ".join(value)},
                 )
-            case "E", (number, rc) if current is not None:
-                before = steps[current]
+            case "E", (number, rc) if number == str(current) and _NUMBER.fullmatch(rc):
+                before = steps[int(number)]
                 steps[int(number)] = StepAnswer(
                     rc=int(rc), message=before.message, data=before.data
                 )

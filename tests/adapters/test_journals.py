@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tashictl.adapters import files
 from tashictl.adapters.journals import FileJournals
 from tashictl.errors import Conflict, NotPermitted, OperationFailed
 from tashictl.model.operation import (
@@ -138,6 +139,37 @@ def test_a_reader_that_looks_just_then_does_not_spoil_a_takeover(
     journal.close()
 
 
+def test_a_reader_lets_the_lock_go_before_it_reads(
+    journals: FileJournals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journals.create(a_header(1), BEGUN).close()
+    real = files.read_all
+
+    def read_all(fd: int) -> bytes:
+        monkeypatch.undo()
+        journal = journals.reopen(1)
+        assert journal is not None
+        journal.close()
+        return real(fd)
+
+    monkeypatch.setattr(files, "read_all", read_all)
+    assert _status(journals, 1) is Status.INTERRUPTED
+
+
+def test_a_journal_that_was_pruned_meanwhile_is_not_taken_over(
+    journals: FileJournals, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journals.create(a_header(1), DONE).close()
+    real = fcntl.flock
+
+    def flock(fd: int, operation: int) -> None:
+        real(fd, operation)
+        (folder / "1.jsonl").unlink()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert journals.reopen(1) is None
+
+
 def test_an_interrupted_operation_is_taken_over_and_goes_on(journals: FileJournals) -> None:
     journals.create(a_header(1), BEGUN).close()
     journal = journals.reopen(1)
@@ -157,6 +189,7 @@ def test_an_existing_journal_is_not_overwritten(journals: FileJournals, folder: 
     with pytest.raises(Conflict) as caught:
         journals.create(a_header(1))
     assert caught.value.code == "E-JOURNAL-EXISTS"
+    assert "operation 1 " in caught.value.what
     assert (folder / "1.jsonl").read_bytes() == before
     assert len(list(folder.iterdir())) == 1
 
@@ -299,6 +332,16 @@ def test_an_entry_that_could_not_be_read_back_is_not_written(journals: FileJourn
     assert journals.read(1) == journal.view
 
 
+def test_a_discarded_journal_is_gone_and_discarding_twice_is_no_error(
+    journals: FileJournals,
+) -> None:
+    for number in (1, 2):
+        journals.create(a_header(number)).close()
+    journals.discard(1)
+    journals.discard(1)
+    assert journals.ids() == (2,)
+
+
 def test_ids_rise_and_other_files_are_not_journals(journals: FileJournals, folder: Path) -> None:
     assert journals.ids() == ()
     for number in (10, 9, 100):
@@ -317,10 +360,13 @@ def test_pruning_keeps_what_runs_what_is_interrupted_and_the_newest(
     journals.create(a_header(2), BEGUN).close()
     running = journals.create(a_header(4))
     (folder / "6.jsonl").write_bytes(b"rubbish\n")
+    ending = journals.create(a_header(8), DONE)
     assert journals.prune(2) == (1, 3)
-    assert journals.ids() == (2, 4, 5, 6, 7)
+    assert journals.ids() == (2, 4, 5, 6, 7, 8)
     assert journals.prune(0) == (5, 7)
-    running.close()
+    assert journals.ids() == (2, 4, 6, 8)
+    for journal in (running, ending):
+        journal.close()
 
 
 @pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])

@@ -18,9 +18,10 @@ import fabric
 import paramiko
 import pytest
 from msgspec import structs
+from paramiko.common import AUTH_FAILED
 
 from tashictl.adapters.ssh import link as links
-from tashictl.adapters.ssh.hostkeys import HostKeyStore
+from tashictl.adapters.ssh.hostkeys import HostKeyStore, host_key
 from tashictl.adapters.ssh.remote import SshRemote
 from tashictl.errors import NotPermitted, Unreachable
 from tashictl.model.host import HostConfig
@@ -227,6 +228,45 @@ def test_a_host_that_trickles_is_left_at_the_deadline(
     reply = site.remote.run(host, script("true"), within(1.5))
     assert (reply.fault, reply.sent) == (fault, False)
     assert reply.seconds < 2
+
+
+class _Silent(paramiko.ServerInterface):
+    """Never says whether a login is good."""
+
+    def __init__(self, healed: threading.Event) -> None:
+        self._healed = healed
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        self._healed.wait(20)
+        return AUTH_FAILED
+
+
+def test_key_exchange_and_login_share_one_deadline(site: Site, tmp_path: Path) -> None:
+    key = paramiko.Ed25519Key.from_private_key_file(str(make_key(tmp_path / "host")))
+    healed = threading.Event()
+
+    def serve(server: socket.socket) -> None:
+        client, _ = server.accept()
+        time.sleep(1)
+        transport = paramiko.Transport(client)
+        transport.add_server_key(key)
+        transport.start_server(server=_Silent(healed))
+        healed.wait(20)
+        transport.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        host = site.named("silent-login", server.getsockname()[1])
+        site.store.trust("silent-login", host_key(key.get_name(), key.asbytes()))
+        try:
+            reply = site.remote.run(host, script("true"), within(2))
+            assert (reply.fault, reply.sent) == (Fault.TIMEOUT, False)
+            assert reply.seconds < 2.5
+        finally:
+            healed.set()
 
 
 def test_a_name_that_does_not_resolve(site: Site) -> None:
@@ -574,10 +614,16 @@ def test_a_put_that_is_cut_leaves_the_part_and_resumes(site: Site, tmp_path: Pat
     assert not source.rewound
 
 
-def test_a_put_to_a_frozen_host_ends_at_its_deadline(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("small_buffer", [False, True], ids=["window full", "socket full"])
+def test_a_put_to_a_frozen_host_ends_at_its_deadline(
+    site: Site, tmp_path: Path, small_buffer: bool
+) -> None:
     class Freezing(Source):
         def at_read(self, number: int) -> None:
-            if number == 10:
+            if number == 1:
+                if small_buffer:
+                    (link,) = site.remote._pool._links.values()
+                    link._line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
                 site.sshd.kill_connections(signal.SIGSTOP)
 
     data = bytes(64 * MIB)

@@ -2,7 +2,8 @@
 
 ``create/StartQemu/done/kill+destroy/KillQemu/sent/cut`` is a create that is killed when its QEMU
 has started, then a destroy whose connection is cut while QEMU is being killed. A command may have
-several faults, one after the other. A leading ``~`` gives the faulted step a batch of its own.
+several faults, one after the other. ``Port.3`` is the third use of store, journal or network by a
+command, which need not be near a step. A leading ``~`` gives the faulted step a batch of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from tashictl.adapters.sim.faults import Moment, Planned, Point
 _ANYWHERE = ("kill", "power", "lostpower", "int", "stop", "nospace", "down", "reboot")
 _AT_HOST = (*_ANYWHERE, "cut", "trunc", "full", "fail", "hang", "stall")
 _AT_SEND = (*_ANYWHERE, "cut", "full")
-_BATCH = ("late", "latemid", "lost", "dup")  # what befalls a whole script
+_AT_PORT = ("kill", "power", "lostpower", "int", "stop", "nospace")
+_BATCH = ("late", "latemid", "lost")  # what befalls a whole script
 
 
 class Command(Struct, frozen=True):
@@ -59,6 +61,8 @@ def _command(text: str) -> Command:
 
 def kinds_at(point: Point) -> tuple[str, ...]:
     """What may go wrong at a point."""
+    if point.step == "Port":
+        return _AT_PORT
     if point.step == "AwaitQmp":
         return _at_the_monitor(point.moment)
     match point.moment:
@@ -84,10 +88,16 @@ def _at_the_monitor(moment: Moment) -> tuple[str, ...]:
 
 def faults_at(points: Iterable[Point]) -> Iterator[tuple[Planned, bool]]:
     """Every fault at each of these points; True where the step travels alone."""
+    whole = False  # a script of several steps is held up once, not once for each of them
     for point in points:
         for kind in kinds_at(point):
             yield Planned(point, kind), False
-        if point.moment is Moment.BEFORE and point.step != "AwaitQmp":
+        scripted = point.moment is Moment.BEFORE and point.step not in ("AwaitQmp", "Port")
+        if scripted and not whole:
+            whole = True
+            for kind in (*_BATCH, "dup"):
+                yield Planned(point, kind), False
+        if scripted:
             for kind in _BATCH:
                 yield Planned(point, kind), True
 

@@ -412,6 +412,7 @@ class Controller:
             self.cluster.watch.problem(f"a dead controller went on: {what}")
             raise Killed
         self.cluster.timeline.point()
+        self._here("Port", Moment.BEFORE)
 
 
 SIGNALS = ("kill", "power", "lostpower", "int", "stop")
@@ -424,7 +425,6 @@ class WatchedRemote(SimRemote):
         self, owner: Controller, network: Network, happen: Callable[[Run, Step, Moment], str | None]
     ) -> None:
         super().__init__(network, happen)
-        self.host: SimHost | None = None
         self.deliver_soon = False
         self.then: Callable[[], None] = lambda: None
         self._owner = owner

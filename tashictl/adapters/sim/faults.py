@@ -93,8 +93,11 @@ class FaultPoints:
         return self._split_at
 
     def reached(self, step: str, moment: str, cut: Callable[[], None]) -> None:
-        """A step's moment was reached; what is sent as a script is seen at the host instead."""
-        del cut  # connections are cut where the bytes flow
+        """A step's moment was reached; what is sent as a script is seen at the host instead.
+
+        `cut` tells the Remote which host it is about; a connection is only cut when it is used.
+        """
+        cut()
         if moment == Moment.SENT.value and step != "AwaitQmp":
             return
         self._happen(step, Moment(moment))

@@ -75,6 +75,7 @@ class SimRemote:
 
     def __init__(self, network: Network, happen: Callable[[Run, Step, Moment], str | None]) -> None:
         self.line = Line()
+        self.host: SimHost | None = None
         self._network = network
         self._timeline = network.timeline
         self._happen = happen
@@ -217,7 +218,8 @@ class SimRemote:
         return HostKey(algorithm="ssh-ed25519", base64=host.name, fingerprint=f"SHA256:{host.name}")
 
     def drop(self, host: HostConfig) -> None:
-        """Nothing is kept between two exchanges."""
+        """Nothing is kept between two exchanges; the host is what is spoken of from now on."""
+        self.host = self._network.hosts[host.name]
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 
 from paramiko.channel import Channel
 
 from tashictl.adapters.ssh.faults import Down, left_s
+from tashictl.adapters.ssh.mapping import LIBRARY
 from tashictl.adapters.ssh.transport import Wire
 from tashictl.adapters.ssh.work import Sink
 from tashictl.model.script import Fault
@@ -64,9 +66,11 @@ class ChannelExchange:
                     return False
             except TimeoutError:
                 pass
-            except (OSError, EOFError):
+            except OSError:  # the channel is closed
                 self._check_wire()
                 return False
+            except LIBRARY as error:
+                raise self._lost() from error
             view = view[sent:]
             self._drain()
         self._check_wire()
@@ -74,7 +78,7 @@ class ChannelExchange:
 
     def end_of_input(self) -> None:
         """Tell the command that nothing follows."""
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(*LIBRARY):
             self._channel.shutdown_write()
 
     def finish(self) -> int:
@@ -106,15 +110,24 @@ class ChannelExchange:
     def _drain(self) -> bool:
         heard = False
         while self._channel.recv_ready():
-            self._sink.out(self._channel.recv(_READ))
+            self._sink.out(self._read(self._channel.recv))
             heard = True
         while self._channel.recv_stderr_ready():
-            self._sink.err(self._channel.recv_stderr(_READ))
+            self._sink.err(self._read(self._channel.recv_stderr))
             heard = True
         return heard
 
+    def _read(self, receive: Callable[[int], bytes]) -> bytes:
+        try:
+            return receive(_READ)
+        except LIBRARY as error:  # it writes too: the window
+            raise self._lost() from error
+
     def _check_wire(self) -> None:
         if not self._wire.is_active():
-            if self._wire.expired:
-                raise Down(Fault.TIMEOUT, "no answer within the time limit")
-            raise Down(Fault.CUT, "the connection was lost")
+            raise self._lost()
+
+    def _lost(self) -> Down:
+        if self._wire.expired:
+            return Down(Fault.TIMEOUT, "no answer within the time limit")
+        return Down(Fault.CUT, "the connection was lost")

@@ -17,7 +17,7 @@ from tashictl.adapters.ssh.faults import Down, Phase, left_s
 from tashictl.adapters.ssh.hostkeys import HostKeyStore, host_key
 from tashictl.adapters.ssh.keys import KeyLogin, KeyRing
 from tashictl.adapters.ssh.line import Line
-from tashictl.adapters.ssh.mapping import down_of
+from tashictl.adapters.ssh.mapping import LIBRARY, down_of
 from tashictl.adapters.ssh.transport import Wire, start_command
 from tashictl.adapters.ssh.watchdog import Watchdog
 from tashictl.model.script import Fault, HostKey
@@ -109,8 +109,11 @@ class Link:
         try:
             with contextlib.ExitStack() as stack:
                 channel = self._session_channel(stack, deadline_s, window)
-                with self.guard(deadline_s):
-                    start_command(self.wire, channel, command, deadline_s)
+                try:
+                    with self.guard(deadline_s):
+                        start_command(self.wire, channel, command, deadline_s)
+                except LIBRARY as error:
+                    raise down_of(error, Phase.RUN) from error
                 yield channel
         finally:
             self._sessions.release()
@@ -164,12 +167,12 @@ class Link:
             try:
                 with self.guard(deadline_s):
                     channel = self.wire.open_plain(kind, words, deadline_s, window)
-            except (paramiko.SSHException, OSError, EOFError) as error:
+            except LIBRARY as error:
                 raise down_of(error, Phase.OPEN) from error
             try:
                 yield channel
             finally:
-                with self.guard(time.monotonic() + _CLOSE_S):
+                with self.guard(time.monotonic() + _CLOSE_S), contextlib.suppress(*LIBRARY):
                     channel.close()
 
     @contextlib.contextmanager
@@ -222,7 +225,7 @@ def log_in(
             connection.open()
         wires[0].set_keepalive(_KEEPALIVE_S)
         return Link(route, wires[0], line, watchdog)
-    except (paramiko.SSHException, OSError, EOFError, Down) as error:
+    except (*LIBRARY, Down) as error:
         _abandon(wires, line)
         raise _down(error, wires) from error
     except BaseException:
@@ -241,7 +244,7 @@ def fetch_host_key(line: Line, watchdog: Watchdog, deadline_s: float) -> HostKey
             wire.start_client(timeout=left)
         key = wire.get_remote_server_key()
         return host_key(key.get_name(), key.asbytes())
-    except (paramiko.SSHException, OSError, EOFError, Down) as error:
+    except (*LIBRARY, Down) as error:
         raise _down(error, wires) from error
     finally:
         _abandon(wires, line)

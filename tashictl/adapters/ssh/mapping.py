@@ -11,6 +11,9 @@ from paramiko.ssh_exception import IncompatiblePeer, PasswordRequiredException
 from tashictl.adapters.ssh.faults import Down, Phase
 from tashictl.model.script import Fault
 
+# What paramiko raises: its own, sockets', and EOFError where a write fails.
+LIBRARY = (paramiko.SSHException, OSError, EOFError)
+
 _NO_ROUTE = {
     errno.EHOSTUNREACH,
     errno.ENETUNREACH,

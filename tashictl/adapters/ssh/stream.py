@@ -9,6 +9,7 @@ from collections.abc import Callable
 from paramiko.channel import Channel
 
 from tashictl.adapters.ssh.faults import Down, error_of, left_s
+from tashictl.adapters.ssh.mapping import LIBRARY, detail_of
 from tashictl.adapters.ssh.transport import Wire
 from tashictl.model.script import Fault
 
@@ -43,8 +44,8 @@ class ChannelStream:
                 view = view[sent:]
         except TimeoutError as error:
             raise error_of(Down(Fault.TIMEOUT, "the stream is full"), self._host) from error
-        except (OSError, EOFError) as error:
-            raise error_of(Down(Fault.CUT, str(error)), self._host) from error
+        except LIBRARY as error:
+            raise error_of(Down(Fault.CUT, detail_of(error)), self._host) from error
         except Down as down:
             raise error_of(down, self._host) from down
 
@@ -55,8 +56,8 @@ class ChannelStream:
             data: bytes = self._channel.recv(_READ)
         except TimeoutError as error:
             raise error_of(Down(Fault.TIMEOUT, "nothing came"), self._host) from error
-        except (OSError, EOFError) as error:
-            raise error_of(Down(Fault.CUT, str(error)), self._host) from error
+        except LIBRARY as error:
+            raise error_of(Down(Fault.CUT, detail_of(error)), self._host) from error
         except Down as down:
             raise error_of(down, self._host) from down
         if not data:

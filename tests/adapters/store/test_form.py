@@ -97,6 +97,11 @@ def test_another_file_is_refused(filled: Path, content: bytes) -> None:
     assert refused(filled, content).code == "E-STATE-DAMAGED"
 
 
+def test_a_sealed_file_of_another_kind_is_refused(filled: Path) -> None:
+    other = filled.read_bytes().replace(b"tashictl-state", b"tashictl-stats", 1)
+    assert refused(filled, other).cause == "it is not a state database"
+
+
 def test_a_file_that_only_newer_versions_may_write_is_refused(
     filled: Path, store: TinyStore
 ) -> None:
