@@ -107,7 +107,7 @@ class Execution:
             self._correct(batch, answer)  # raises where a second try is of no use
         for place in _answered(batch, answer):
             self._fault(batch.steps[place], "after")
-        self._note(batch, answer, undo)
+        self._note(batch, answer, watch, undo)
         self._judge(batch, reply, answer)
 
     def _script(self, batch: Batch) -> Script:
@@ -169,9 +169,9 @@ class Execution:
                 tx.mark_stale(f"{host} knows more ({why} {value})")
         raise answers.refusal(host, why, value)
 
-    def _note(self, batch: Batch, answer: Answer, undo: bool) -> None:
+    def _note(self, batch: Batch, answer: Answer, watch: _Watch, undo: bool) -> None:
         entries = []
-        for index, step in zip(batch.indexes, batch.steps, strict=True):
+        for place, (index, step) in enumerate(zip(batch.indexes, batch.steps, strict=True)):
             said = answer.steps.get(index)
             if said is None or said.rc is None:
                 continue
@@ -182,6 +182,7 @@ class Execution:
                     attempt=self.attempt,
                     step=index,
                     rc=said.rc,
+                    seconds=watch.seconds(place),
                     message=said.message[-2000:],
                     data=said.data,
                     undo=undo,
@@ -272,6 +273,10 @@ class Execution:
 
     # -- small things
 
+    def step_began(self, step: Step) -> None:
+        """The host said that it began a step."""
+        self._fault(step, "sent")
+
     def _fault(self, step: Step, moment: str) -> None:
         config = self.context.config(step.host)
         self.world.faults.reached(step.name, moment, lambda: self.world.remote.drop(config))
@@ -281,23 +286,29 @@ class Execution:
 
 
 class _Watch:
-    """Sees a script's output arrive, for the fault points in the middle of a batch."""
+    """Sees a script's output arrive: when each step began and ended, and the fault points."""
 
     def __init__(self, execution: Execution, batch: Batch, script: Script) -> None:
         self._execution = execution
         self._batch = batch
-        self._mark = f"@{script.nonce} B ".encode()
+        self._marks = {kind: f"@{script.nonce} {kind} ".encode() for kind in "BE"}
         self._seen = b""
-        self._told = 0
+        self._times_s: dict[str, list[float]] = {"B": [], "E": []}
 
     def output(self, chunk: bytes) -> None:
-        if self._execution.world.faults.split_at is None:
-            return
         self._seen += chunk
-        while self._told < self._seen.count(self._mark):
-            step = self._batch.steps[min(self._told, len(self._batch.steps) - 1)]
-            self._told += 1
-            self._execution._fault(step, "sent")
+        now_s = self._execution.world.clock.monotonic_s()
+        for kind, mark in self._marks.items():
+            times_s = self._times_s[kind]
+            while len(times_s) < self._seen.count(mark):
+                times_s.append(now_s)
+                if kind == "B" and len(times_s) <= len(self._batch.steps):
+                    self._execution.step_began(self._batch.steps[len(times_s) - 1])
+
+    def seconds(self, place: int) -> float:
+        """How long the step at this place of the batch took, as seen from here."""
+        begun, ended = self._times_s["B"], self._times_s["E"]
+        return round(ended[place] - begun[place], 3) if place < len(ended) else 0.0
 
 
 def _same(a: Begun, b: Begun) -> bool:

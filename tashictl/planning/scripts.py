@@ -25,9 +25,8 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
+from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, quote
-
-IFUP_MARK = "# rendered by tashictl"
 
 # The login user reaches the sockets through its group; the folders above only let it pass.
 _START = r"""mkdir -p "$R" && chmod 2750 "$R" && chmod 711 "${{R%/*}}" "${{R%/*/*}}" || exit 1

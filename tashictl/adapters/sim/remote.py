@@ -30,6 +30,7 @@ class Network:
         self.timeline = timeline
         self.hosts = {host.name: host for host in hosts}
         self.sent: list[tuple[SimHost, Script]] = []
+        self.refused: set[str] = set()  # nonces of scripts that a fence answered with no
         self.held: list[tuple[SimHost, Script]] = []  # on the way for very long
 
     def deliver(self, host: SimHost, script: Script) -> Run:
@@ -139,7 +140,10 @@ class SimRemote:
                 chunk, shown = run.out[shown:], len(run.out)
                 on_output(chunk)
             if run.ended or line.cut_at is not None or not in_time:
-                return _reply(run, line, self._timeline.monotonic_s() - begun_s)
+                break
+        if run.refused:
+            self._network.refused.add(script.nonce)
+        return _reply(run, line, self._timeline.monotonic_s() - begun_s)
 
     def sweep(
         self,

@@ -40,6 +40,7 @@ class Run:
         self.out = b""
         self.rc: int | None = None
         self.ended = False
+        self.refused = False
         self._reached = reached
         self._pace = self._carry_out()
 
@@ -89,6 +90,7 @@ class Run:
             yield from self._fence(fence)
             self._manifest(fence)
         except Refused as refused:
+            self.refused = True
             self._say("R", *refused.args)
             self._say("Z")
             return

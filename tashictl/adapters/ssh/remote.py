@@ -217,13 +217,13 @@ class SshRemote:
                 if down.fault is Fault.EXEC:
                     raise _Refused from down
                 raise
-            return ChannelStream(host.name, link.wire, channel, stack.pop_all().close)
+            return ChannelStream(host.name, link, channel, stack.pop_all().close)
 
     def _relayed_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> ChannelStream:
         command = work.command_line(work.STREAM_S, host.become, work.JOIN)
         with contextlib.ExitStack() as stack:
             link, channel = self._session(stack, host, command, deadline_s)
-            stream = ChannelStream(host.name, link.wire, channel, stack.pop_all().close)
+            stream = ChannelStream(host.name, link, channel, stack.pop_all().close)
         stream.send(f"{unix_path}\n".encode())
         return stream
 

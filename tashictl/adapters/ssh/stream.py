@@ -9,8 +9,8 @@ from collections.abc import Callable
 from paramiko.channel import Channel
 
 from tashictl.adapters.ssh.faults import Down, error_of, left_s
+from tashictl.adapters.ssh.link import Link
 from tashictl.adapters.ssh.mapping import LIBRARY, detail_of
-from tashictl.adapters.ssh.transport import Wire
 from tashictl.model.script import Fault
 
 _READ = 1 << 16
@@ -21,10 +21,10 @@ class ChannelStream:
     """A stream over one channel; `closing` gives the channel back. One reader, one writer."""
 
     def __init__(
-        self, host: str, wire: Wire, channel: Channel, closing: Callable[[], None]
+        self, host: str, link: Link, channel: Channel, closing: Callable[[], None]
     ) -> None:
         self._host = host
-        self._wire = wire
+        self._link = link
         self._channel = channel
         self._closing = closing
         self._lock = threading.Lock()
@@ -36,12 +36,13 @@ class ChannelStream:
         view = memoryview(data)
         deadline_s = time.monotonic() + _SEND_S
         try:
-            while view:
-                self._channel.settimeout(left_s(deadline_s))
-                sent = self._channel.send(bytes(view[:_READ]))
-                if sent == 0:
-                    raise Down(Fault.CUT, "the other side has closed the stream")
-                view = view[sent:]
+            with self._link.guard(deadline_s):
+                while view:
+                    self._channel.settimeout(left_s(deadline_s))
+                    sent = self._channel.send(bytes(view[:_READ]))
+                    if sent == 0:
+                        raise Down(Fault.CUT, "the other side has closed the stream")
+                    view = view[sent:]
         except TimeoutError as error:
             raise error_of(Down(Fault.TIMEOUT, "the stream is full"), self._host) from error
         except LIBRARY as error:
@@ -69,7 +70,7 @@ class ChannelStream:
         """An end with a reason is an error: a lost connection, a relay that could not connect."""
         if self._closed:
             return
-        if not self._wire.is_active():
+        if not self._link.wire.is_active():
             raise error_of(Down(Fault.CUT, "the connection was lost"), self._host)
         if not self._heard and self._channel.recv_stderr_ready():
             said = self._channel.recv_stderr(_READ).decode("utf-8", "replace")
