@@ -34,7 +34,9 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="list, create, store")
+    parser.add_argument(
+        "part", nargs="*", choices=[*PARTS, []], metavar="PART", help="list, create, store"
+    )
     chosen = parser.parse_args().part or list(PARTS)
     _say_where()
     found: list[Figure] = []

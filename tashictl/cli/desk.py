@@ -6,11 +6,10 @@ Kept light: `vm list` uses nothing else. What reaches hosts is in `cli.wiring`.
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 
 from msgspec import Struct
 
-from tashictl.adapters import config_files
+from tashictl.adapters import config_files, trust
 from tashictl.adapters.store import form
 from tashictl.cli import progress
 from tashictl.cli.options import Globals
@@ -23,10 +22,13 @@ from tashictl.planning import config
 
 
 class Desk(Struct, frozen=True, kw_only=True):
-    """One command's place of work; `folder` is the cluster directory."""
+    """One command's place of work; `folder` is the cluster directory.
+
+    Its path is plain text: pathlib would be a tenth of a command's start.
+    """
 
     face: Globals
-    folder: Path
+    folder: str
     merged: Merged
 
     @property
@@ -37,11 +39,11 @@ class Desk(Struct, frozen=True, kw_only=True):
     @property
     def state_folder(self) -> str:
         """Where the state database lies."""
-        return str(self.folder / "state")
+        return f"{self.folder}/state"
 
     def state(self) -> State:
         """The last committed state; raises InvalidRequest where there is no cluster."""
-        if not (self.folder / "state").is_dir():
+        if not trust.is_folder(self.state_folder):
             raise no_cluster(self.folder)
         return form.ReadOnlyStore(self.state_folder).read()
 
@@ -50,7 +52,7 @@ class Desk(Struct, frozen=True, kw_only=True):
         return Scene(now=datetime.now().astimezone(), settings=self.settings, networks=networks)
 
 
-def no_cluster(folder: Path) -> InvalidRequest:
+def no_cluster(folder: str) -> InvalidRequest:
     """The error for a cluster directory that was not made yet."""
     return InvalidRequest(
         "E-CLUSTER", f"no cluster in {folder}", hint=f"tashictl init {folder}, or --cluster DIR"
@@ -68,4 +70,4 @@ def sit_down(face: Globals) -> Desk:
             report.warn(f"{note.text}, {note.where}")
         elif face.verbose:
             report.note(f"{note.text}, {note.where}")
-    return Desk(face=face, folder=Path(cluster.path), merged=merged)
+    return Desk(face=face, folder=cluster.path, merged=merged)

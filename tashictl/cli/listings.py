@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tashictl.cli import records, text
 from tashictl.cli.records import NetworkUse, Scene
 from tashictl.cli.tables import Column, Shown, Table
 from tashictl.model import units
-from tashictl.model.cluster import Host
 from tashictl.model.host import HostState
 from tashictl.model.image import Image
-from tashictl.model.operation import Operation, Status
 from tashictl.model.vm import DiskSpec, TashiState, Vm
+
+# Only `host` and `op` know hosts and operations: `vm list` starts faster without.
+if TYPE_CHECKING:
+    from tashictl.model.cluster import Host
+    from tashictl.model.operation import Operation
 
 _WRONG = {TashiState.Held, TashiState.Orphaned}
 _AT_REST = {TashiState.Exited, TashiState.Suspended}
 _EXPLAINED = {TashiState.Pending, TashiState.Held, TashiState.Orphaned}
 _HOST_COLOURS = {HostState.Drained: "yellow", HostState.VersionMismatch: "red"}
-_STATUS_COLOURS = {
-    Status.RUNNING: "yellow",
-    Status.DONE: "green",
-    Status.FAILED: "red",
-    Status.INTERRUPTED: "red",
-}
 _UP = {True: "up", False: "down"}
 
 
@@ -289,6 +287,14 @@ def _image_hosts(image: Image) -> str | None:
 
 def operation_table(scene: Scene) -> Table[Operation]:
     """The table of operations."""
+    from tashictl.model.operation import Status
+
+    colours = {
+        Status.RUNNING: "yellow",
+        Status.DONE: "green",
+        Status.FAILED: "red",
+        Status.INTERRUPTED: "red",
+    }
     return Table(
         things="operations",
         keys=records.OPERATION_KEYS,
@@ -304,9 +310,14 @@ def operation_table(scene: Scene) -> Table[Operation]:
                 key="status",
                 header="STATUS",
                 show=lambda op: op.status.value,
-                colour=lambda op: _STATUS_COLOURS.get(op.status, ""),
+                colour=lambda op: colours.get(op.status, ""),
             ),
-            Column(key="step", header="STEP", path="steps.name", show=_last_step),
+            Column(
+                key="step",
+                header="STEP",
+                path="steps.name",
+                show=lambda op: "" if op.status is Status.DONE else _last_step(op),
+            ),
             Column(
                 key="started",
                 header="STARTED",
@@ -319,9 +330,7 @@ def operation_table(scene: Scene) -> Table[Operation]:
 
 
 def _last_step(operation: Operation) -> str:
-    """The step that was begun last; nothing for an operation that is done."""
-    if operation.status is Status.DONE:
-        return ""
+    """The step that was begun last."""
     begun = [step.name for step in operation.steps if step.status != "waiting"]
     return begun[-1] if begun else ""
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from tashictl.cli import text
-from tashictl.model.cluster import Host
 from tashictl.model.image import Image
 from tashictl.model.network import Network
-from tashictl.model.operation import Operation
 from tashictl.model.settings import Settings
 from tashictl.model.vm import DiskSpec, NicSpec, Vm
+
+if TYPE_CHECKING:
+    from tashictl.model.cluster import Host
+    from tashictl.model.operation import Operation
 
 Record = dict[str, object]
 

@@ -165,18 +165,24 @@ def _block(
 
 
 def _widest(cells: Sequence[str]) -> int:
-    if "".join(cells).replace(text.UNKNOWN, "").isascii():
-        return max(map(len, cells), default=0)
-    return max(map(text.cells_of, cells), default=0)
+    measure = len if _is_simple(cells) else text.cells_of
+    return max(map(measure, cells), default=0)
 
 
 def _pad(cells: Sequence[str], width: int, right: bool) -> list[str]:
+    if _is_simple(cells):
+        return [cell.rjust(width) if right else cell.ljust(width) for cell in cells]
     return [
         (" " * missing + cell if right else cell + " " * missing)
         if (missing := width - text.cells_of(cell)) > 0
         else cell
         for cell in cells
     ]
+
+
+def _is_simple(cells: Sequence[str]) -> bool:
+    """Whether every character takes one terminal cell, seen without a look at each."""
+    return "".join(cells).replace(text.UNKNOWN, "").isascii()
 
 
 def _append_notes(lines: list[str], notes: Sequence[str], style: Style, used: int) -> None:

@@ -90,19 +90,18 @@ def create(
         started_s = world.clock.monotonic_s()
         vm = ops.create(world, context, raw)
         took_s = world.clock.monotonic_s() - started_s
-    _say_created(face, at, context, vm, took_s)
+    _say_created(face, at, vm, took_s)
     return PENDING if vm.host is None else 0
 
 
-def _say_created(face: Globals, at: Desk, context: Context, vm: Vm, took_s: float) -> None:
+def _say_created(face: Globals, at: Desk, vm: Vm, took_s: float) -> None:
     line = f"{vm.name} is {vm.state.name}"
     if vm.host:
         address = next((f" at {nic.ip}" for nic in vm.spec.nics if nic.ip), "")
         line += f" on {vm.host}{address}   ({units.show_seconds(took_s)})"
     else:
         line += f": {vm.reason}"
-    table = listings.vm_table(at.scene(context.inventory.networks))
-    output.emit_object(face, vm, table, [line])
+    output.emit_object(face, vm, listings.vm_table(at.scene()), [line])
 
 
 @command.changes("destroy")

@@ -43,7 +43,7 @@ def inventory_of(desk: Desk) -> Inventory:
     if desk.face.inventory:
         sources = inventory_files.read(desk.face.inventory, uid)
     else:
-        sources = inventory_files.read_default(str(desk.folder), uid)
+        sources = inventory_files.read_default(desk.folder, uid)
     return with_ranges(inventory_plan.load(sources), desk.settings)
 
 
@@ -55,7 +55,7 @@ def context_of(desk: Desk, inventory: Inventory | None = None) -> Context:
             f"no [Tashictl] clusterId in {desk.folder}/Tashi.cfg",
             hint=f"tashictl init {desk.folder}, or --cluster DIR",
         )
-    own = [desk.folder / "templates"]
+    own = [Path(desk.folder) / "templates"]
     return Context(
         settings=desk.settings,
         inventory=inventory_of(desk) if inventory is None else inventory,

@@ -42,7 +42,7 @@ while ! {{ [ -S "$R/qmp.sock" ] && [ -s "$R/qemu.pid" ]; }}; do
   kill -0 "$p" 2>/dev/null || {{ wait "$p"; rc=$?; tail -n 5 "$D/qemu.log"
     die "QEMU ended at once with exit code $rc"; }}
   [ "$i" -lt {ticks} ] || {{ kill -KILL "$p"; die 'no QMP socket within {wait_s} s'; }}
-  sleep 0.05; i=$((i+1))
+  sleep 0.02; i=$((i+1))
 done
 say D pid "$p"; say D starttime "$(start_time "$p")"
 say D boot_id "$(cat /proc/sys/kernel/random/boot_id)" """
@@ -112,7 +112,7 @@ def body(step: Step) -> str:
             return _START.format(
                 binaries=" ".join(quote(b) for b in step.binaries),
                 argv=" ".join(quote(a) for a in step.argv),
-                ticks=step.wait_s * 20,
+                ticks=step.wait_s * 50,
                 wait_s=step.wait_s,
             )
         case KillQemu(wait_s=wait_s):

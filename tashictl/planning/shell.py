@@ -41,15 +41,17 @@ qemu_pid() {
 locked() { [ -e "$1" ] && ! flock -n -s "$1" true; }
 alive() { locked "$R/run.lock"; }
 start_time() { sed 's/^.*) //' "/proc/$1/stat" | cut -d' ' -f20; }
-put() {
+put() { # by cat, which says that a disk is full; dash's printf says "I/O error"
   [ "$(cat "$1" 2>/dev/null)" = "$3" ] && return 0
-  printf '%s\n' "$3" >"$1.part" && chmod "$2" "$1.part" && sync "$1.part" && mv -f "$1.part" "$1" \
-    || { rm -f "$1.part"; return 1; }; }
+  printf '%s\n' "$3" | cat >"$1.part" && chmod "$2" "$1.part" && sync "$1.part" \
+    && mv -f "$1.part" "$1" || { rm -f "$1.part"; return 1; }; }
 within() { # resolved path $1 lies below the resolved folder $2
   w=$(readlink -f "$2")/; f=$(readlink -f "$1") || return 1
   [ "$f" != "${f#"$w"}" ] && [ -f "$f" ]; }
 """
 
+# The claim and the fence are overwritten in place, always 80 bytes: that needs no room, so that a VM
+# can be destroyed on a full disk too.
 FENCE = r"""
 now=$(date +%s); [ "$now" -le "$NOT_AFTER" ] || refuse late "$now"
 mkdir -p "$L/$C/fence" 2>/dev/null || refuse folder "$L/$C/fence"
@@ -61,8 +63,8 @@ hc=; he=0; hk=0; [ -s "$L/cluster" ] && read -r hc he hk hw <"$L/cluster"
 [ "$he" -le "$EPOCH" ] || refuse epoch "$he"
 [ "$he" -lt "$EPOCH" ] || [ "$hk" -le "$COUNTER" ] || refuse counter "$hk"
 if [ "$hc $he $hk" != "$C $EPOCH $COUNTER" ]; then
-  { printf '%s %s %s %s\n' "$C" "$EPOCH" "$COUNTER" "$WHO" >"$L/cluster.part" \
-    && mv -f "$L/cluster.part" "$L/cluster"; } 2>/dev/null || refuse folder "$L/cluster"
+  { printf '%-79.79s\n' "$C $EPOCH $COUNTER $WHO" 1<>"$L/cluster"; } 2>/dev/null \
+    || refuse folder "$L/cluster"
 fi
 exec 7>&-; exec 9>>"$F"; flock -w "$WAIT" 9 || refuse busy vm
 now=$(date +%s); [ "$now" -le "$NOT_AFTER" ] || refuse late "$now"
