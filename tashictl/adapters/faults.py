@@ -63,7 +63,7 @@ def from_environment(environ: Mapping[str, str]) -> NoFaults | FaultPoint:
         return NoFaults()
     parts = text.split(":")
     step, moment, action, nth = [*parts, "1", "", "", ""][:4] if len(parts) < 5 else [""] * 4
-    if moment not in MOMENTS or action not in ACTIONS or not nth.isdigit():
+    if moment not in MOMENTS or action not in ACTIONS or not nth.isdecimal():
         raise InvalidRequest(
             "E-FAULT",
             f"{VARIABLE}={text!r} is no fault point",

@@ -52,6 +52,7 @@ def import_(
     with _opened(path) as source:
         content = _described(source, name, sha256)
         if face.dry_run:
+            ops.known_as(at.state(), content.image)
             what = f"{name}, {content.image.size_bytes} bytes, {content.image.format}"
             output.say(face, f"would import {what} to {', '.join(chosen)}")
             output.say(face, "nothing was changed")

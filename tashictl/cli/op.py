@@ -76,6 +76,7 @@ def _settle(face: Globals, operation: int, *, back: bool) -> None:
     with wiring.world_of(at) as world:
         before = recover.show(world, operation)
         if face.dry_run:
+            (recover.may_undo if back else recover.may_resume)(world, operation)
             verb = "take back" if back else "finish"
             output.say(face, f"would {verb} operation {operation}: {before.kind} {before.target}")
             output.say(face, "nothing was changed")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 
 from tashictl.model.host import HostRecord
 from tashictl.model.image import Image
 from tashictl.model.vm import Vm
 
+_ID = re.compile(r"[0-9]{1,18}")
 STATE_SCHEMA = 1
 MIN_WRITER = 1
 
@@ -41,13 +44,13 @@ class State(Struct, frozen=True, kw_only=True):
 
     def vm_named(self, name_or_id: str) -> Vm | None:
         """The VM of that name or decimal id, or None."""
-        if name_or_id.isdigit():
+        if _ID.fullmatch(name_or_id):
             return self.vms.get(int(name_or_id))
         return next((vm for vm in self.vms.values() if vm.name == name_or_id), None)
 
     def host_named(self, name_or_id: str) -> HostRecord | None:
         """The host of that name or decimal id, or None."""
         found = self.hosts.get(name_or_id)
-        if found is None and name_or_id.isdigit():
+        if found is None and _ID.fullmatch(name_or_id):
             found = next((h for h in self.hosts.values() if h.id == int(name_or_id)), None)
         return found

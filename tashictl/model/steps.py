@@ -223,7 +223,7 @@ def batches(
     takes a part of the plan, whose steps keep their places.
     """
     found: list[Batch] = []
-    for index in only or range(len(plan)):
+    for index in range(len(plan)) if only is None else only:
         step = plan[index]
         last = found[-1] if found else None
         joins = (

@@ -164,7 +164,7 @@ class Execution:
             self.attempt = int(rest[2]) + 1  # our own operation, in a journal that was lost
             return
         self.unsent.update(batch.indexes)
-        if why in ("epoch", "counter", "generation"):
+        if why in ("epoch", "counter", "generation", "twice"):
             with self.world.store.transaction() as tx:
                 tx.mark_stale(f"{host} knows more ({why} {value})")
         raise answers.refusal(host, why, value)

@@ -87,7 +87,7 @@ def go_back_or_on(execution: Execution, vm: Vm, plan: Plan, error: BaseException
 def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> NoReturn:
     """Undo what was begun and raise `error`; what cannot be confirmed stays, recorded."""
     world, journal = execution.world, execution.journal
-    reason = error.what if isinstance(error, TashiError) else "interrupted by Ctrl-C"
+    reason = _said(error) if isinstance(error, TashiError) else "interrupted by Ctrl-C"
     begun = [i for i in journal.view.begun if i not in execution.unsent]
     undo = create_plan.undo(plan, begun)
     try:
@@ -174,9 +174,9 @@ def _leave(execution: Execution, vm: Vm, reason: str, error: BaseException) -> N
         if current is None or current.operation is None:
             return
         if current.operation.id == execution.ids.operation:
-            tx.put_vm(
-                replace(current, wanted=Wanted.ABSENT, reason=reason, observed=_unknown(vm, now))
-            )
+            # One that was scheduled is still wanted: taken back it becomes Held.
+            wanted = current.wanted if execution.journal.view.header.hold else Wanted.ABSENT
+            tx.put_vm(replace(current, wanted=wanted, reason=reason, observed=_unknown(vm, now)))
         if isinstance(error, Unreachable):
             _missed(tx, error.host)
 
@@ -232,4 +232,9 @@ def _missed(tx: Transaction, host: str | None) -> None:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
+    return int(text) if text and text.isdecimal() else None
+
+
+def _said(error: TashiError) -> str:
+    """An error as one line: the fact and, in the host's own words, the cause."""
+    return f"{error.what}: {'; '.join(error.cause.splitlines())}" if error.cause else error.what

@@ -145,7 +145,8 @@ def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[C
 
     def result(host: HostConfig, reply: Reply) -> None:
         now = world.clock.now()
-        reading = facts_plan.read(reply.out, nonces[host.name], now)
+        nonce = nonces.get(host.name)  # none was made for a host that was not reached
+        reading = facts_plan.read(reply.out, nonce, now) if nonce is not None else None
         if reading is None:
             error = answers.unreachable(host.name, reply)
             results[host.name] = Checked(host=host.name, record=None, findings=(), error=error)
@@ -227,7 +228,7 @@ def version_fits(version: str | None, context: Context) -> bool:
     """Whether a host's QEMU is at least 7.2 and, where [Qemu] versions is set, one of these."""
     if version is None:
         return True  # refused by the placement with a reason of its own
-    numbers = tuple(int(n) for n in version.split(".")[:2] if n.isdigit())
+    numbers = tuple(int(n) for n in version.split(".")[:2] if n.isdecimal())
     allowed = context.settings.qemu.versions
     return numbers >= MIN_QEMU and (not allowed or any(version.startswith(a) for a in allowed))
 

@@ -13,6 +13,7 @@ from tashictl.errors import Conflict, InvalidRequest, TashiError
 from tashictl.model.host import HostConfig
 from tashictl.model.image import Image
 from tashictl.model.operation import Ended, Status, StepEnded
+from tashictl.model.state import State
 from tashictl.model.steps import PutImage
 from tashictl.model.vm import OperationKind
 from tashictl.ops import answers
@@ -53,13 +54,7 @@ def put(world: World, context: Context, content: Content, hosts: Iterable[str]) 
         targets = targets[:1]
     with ExitStack() as stack:
         stack.enter_context(world.locks.image(image.name))
-        known = world.store.read().images.get(image.name)
-        if known is not None and not _same(known, image):
-            raise Conflict(
-                "E-EXISTS",
-                f"there is an image {image.name} with other content",
-                hint="--name OTHER",
-            )
+        known = known_as(world.store.read(), image)
         execution = _begin(world, context, image, targets, stack)
         failed = []
         for place, host in enumerate(targets):
@@ -73,6 +68,18 @@ def put(world: World, context: Context, content: Content, hosts: Iterable[str]) 
         status = Status.FAILED if failed else Status.DONE
         execution.journal.note(Ended(at=iso(world.clock.now()), status=status))
     return Imported(image=known or image, failed=tuple(failed))
+
+
+def known_as(state: State, image: Image) -> Image | None:
+    """The image of that name, if there is one; raises Conflict when it has other content."""
+    known = state.images.get(image.name)
+    if known is not None and not _same(known, image):
+        raise Conflict(
+            "E-EXISTS",
+            f"there is an image {image.name} with other content",
+            hint="--name OTHER",
+        )
+    return known
 
 
 def _same(known: Image, image: Image) -> bool:

@@ -66,41 +66,81 @@ def undo(world: World, context: Context, operation_id: int) -> Outcome:
     """Take an interrupted operation back; raises Conflict where its kind only goes on."""
     with ExitStack() as stack:
         execution, vm, plan = _take_operation(world, context, operation_id, stack)
-        if vm.operation is not None and vm.operation.kind is OperationKind.DESTROY:
-            raise Conflict(
-                "E-FORWARD",
-                f"operation {operation_id} destroys {vm.name}: it only goes on",
-                hint=f"tashictl op resume {operation_id}",
-            )
-        if execution.journal.view.pivoted:
-            raise Conflict(
-                "E-FORWARD",
-                f"{vm.name} runs already: operation {operation_id} only goes on",
-                hint=f"tashictl op resume {operation_id}, then tashictl vm destroy {vm.name}",
-            )
+        _refuse_undo(vm, execution.journal.view, operation_id)
         return _back(execution, vm, plan, "undone on request")
+
+
+def may_resume(world: World, operation_id: int) -> None:
+    """Raise what `resume` would raise before it sends anything, without taking a lock."""
+    _waiting(world, operation_id)
+
+
+def may_undo(world: World, operation_id: int) -> None:
+    """Raise what `undo` would raise before it sends anything, without taking a lock."""
+    vm = _waiting(world, operation_id)
+    _refuse_undo(vm, world.journals.read(operation_id), operation_id)
+
+
+def _waiting(world: World, operation_id: int) -> Vm:
+    vm = _interrupted(world, operation_id)
+    journal = world.journals.read(operation_id)
+    if journal is not None and journal.alive:
+        raise _not_interrupted(operation_id, "running")
+    return vm
+
+
+def _refuse_undo(vm: Vm, journal: JournalView | None, operation_id: int) -> None:
+    if vm.operation is not None and vm.operation.kind is OperationKind.DESTROY:
+        raise Conflict(
+            "E-FORWARD",
+            f"operation {operation_id} destroys {vm.name}: it only goes on",
+            hint=f"tashictl op resume {operation_id}",
+        )
+    if journal is not None and journal.pivoted:
+        raise Conflict(
+            "E-FORWARD",
+            f"{vm.name} runs already: operation {operation_id} only goes on",
+            hint=f"tashictl op resume {operation_id}, then tashictl vm destroy {vm.name}",
+        )
 
 
 def listing(world: World, ended: bool) -> list[Operation]:
     """The operations in flight or interrupted, and with `ended` all whose journals are kept."""
     state = world.store.read()
-    found = []
+    found = {vm.operation.id: _unwritten(vm) for vm in state.vms.values() if vm.operation}
     for operation_id in world.journals.ids():
         journal = world.journals.read(operation_id)
-        if journal is None:
-            continue
-        shown = _shown(journal, state)
-        if ended or shown.status in (Status.RUNNING, Status.INTERRUPTED):
-            found.append(shown)
-    return found
+        if journal is not None:
+            found[operation_id] = _shown(journal, state)
+    shown = [found[operation_id] for operation_id in sorted(found)]
+    return [o for o in shown if ended or o.status in (Status.RUNNING, Status.INTERRUPTED)]
 
 
 def show(world: World, operation_id: int) -> Operation:
     """One operation with its steps; raises NoSuchTarget."""
-    journal = world.journals.read(operation_id)
-    if journal is None:
+    journal, state = world.journals.read(operation_id), world.store.read()
+    if journal is not None:
+        return _shown(journal, state)
+    holder = _holder(state, operation_id)
+    if holder is None:
         raise _no_such(operation_id)
-    return _shown(journal, world.store.read())
+    return _unwritten(holder)
+
+
+def _unwritten(vm: Vm) -> Operation:
+    """The operation of a VM, as the database knows it: its journal was lost."""
+    assert vm.operation is not None
+    return Operation(
+        id=vm.operation.id,
+        kind=vm.operation.kind.value,
+        target=vm.name,
+        status=Status.INTERRUPTED,
+        actor="",
+        started=vm.operation.started,
+        ended=None,
+        steps=(),
+        reason="its journal was lost",
+    )
 
 
 def _shown(journal: JournalView, state: State) -> Operation:
@@ -118,6 +158,24 @@ def _holder(state: State, operation_id: int) -> Vm | None:
     return None
 
 
+def _interrupted(world: World, operation_id: int) -> Vm:
+    vm = _holder(world.store.read(), operation_id)
+    if vm is not None:
+        return vm
+    journal = world.journals.read(operation_id)
+    if journal is None:
+        raise _no_such(operation_id)
+    raise _not_interrupted(operation_id, "running" if journal.alive else "ended")
+
+
+def _not_interrupted(operation_id: int, status: str) -> Conflict:
+    return Conflict(
+        "E-NOT-INTERRUPTED",
+        f"operation {operation_id} is {status}, not interrupted",
+        hint=f"tashictl op show {operation_id}",
+    )
+
+
 def _no_such(operation_id: int) -> NoSuchTarget:
     return NoSuchTarget("E-NO-OP", f"no operation {operation_id}", hint="tashictl op list --all")
 
@@ -126,17 +184,7 @@ Taken = tuple[Execution, Vm, Plan]
 
 
 def _take_operation(world: World, context: Context, operation_id: int, stack: ExitStack) -> Taken:
-    vm = _holder(world.store.read(), operation_id)
-    if vm is None:
-        journal = world.journals.read(operation_id)
-        if journal is None:
-            raise _no_such(operation_id)
-        status = "running" if journal.alive else "ended"
-        raise Conflict(
-            "E-NOT-INTERRUPTED",
-            f"operation {operation_id} is {status}, not interrupted",
-            hint=f"tashictl op show {operation_id}",
-        )
+    vm = _interrupted(world, operation_id)
     stack.enter_context(world.locks.vm(vm.id))
     taken = _take(world, context, vm.id, stack)
     if taken is None or taken[0].ids.operation != operation_id:
@@ -181,7 +229,9 @@ def _lost(world: World, context: Context, state: State, vm: Vm) -> Journal:
     )
     begun = Begun(
         at=iso(world.clock.now()),
-        attempt=1,
+        # How many attempts the lost journal had counted is not known, and this one may be lost as
+        # well: the time outranks them all.
+        attempt=int(world.clock.now().timestamp()),
         host=vm.host or "",
         steps=tuple(range(len(plan))),
     )

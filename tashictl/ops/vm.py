@@ -100,6 +100,9 @@ def place(
             hint="tashictl host list",
         )
     if decision.host is None:
+        if asked_host is not None:  # it waits for that host and no other
+            hints = {k: v for k, v in hints.items() if k != "allowElsewhere"}
+            vm = replace(vm, spec=replace(vm.spec, hints={**hints, "targetHost": asked_host}))
         return Draft(vm=replace(vm, reason=decision.reason), plan=(), decision=decision)
     host = context.host(state, decision.host)
     facts = host.record.facts
@@ -257,6 +260,8 @@ def destroy(world: World, context: Context, name: str) -> Vm:
         if execution is not None:
             stack.enter_context(world.locks.host_shared(current.host or ""))
             finish.only_forward(execution, current, plan)
+        else:
+            world.locks.forget_vm(vm.id)
         return current
 
 

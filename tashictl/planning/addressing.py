@@ -24,7 +24,9 @@ def split_nic(text: str) -> tuple[str | None, str | None, str | None]:
 
 
 def address(text: str) -> str:
-    """An IP address in its normal form; raises ValueError."""
+    """An IP address in its normal form, without a zone (``%eth0``); raises ValueError."""
+    if "%" in text:
+        raise ValueError(f"{text!r} has a zone: it would mean something on one machine only")
     return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
 
 

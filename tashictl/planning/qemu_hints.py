@@ -137,7 +137,7 @@ def _domain(value: str) -> str | None:
 
 
 def _scratch(value: str) -> str | None:
-    return None if value.isdigit() and int(value) == 0 else "scratch disks are not supported: use 0"
+    return None if value and not value.strip("0") else "scratch disks are not supported: use 0"
 
 
 # Each says what would be right, or None when the value is.

@@ -25,7 +25,7 @@ def ifup(template: str, network: Network) -> str:
     environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     try:
         text = environment.from_string(template).render(network=network)
-    except jinja2.TemplateError as error:
+    except Exception as error:  # what an operator's template computes may raise anything
         raise InvalidRequest(
             "E-TEMPLATE",
             f"template qemu-ifup.j2 cannot be rendered for network {network.name}",

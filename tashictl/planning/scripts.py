@@ -31,7 +31,10 @@ from tashictl.planning.shell import TAIL, fenced, quote
 # The login user reaches the sockets through its group; the folders above only let it pass.
 _START = r"""mkdir -p "$R" && chmod 2750 "$R" && chmod 711 "${{R%/*}}" "${{R%/*/*}}" || exit 1
 [ -z "$SUDO_GID" ] || chgrp "$SUDO_GID" "$R"
-if alive; then p=$(qemu_pid) && say D pid "$p"; echo 'runs already'; exit 0; fi
+if alive; then
+  p=$(qemu_pid) || die 'run.lock is held, but no QEMU of this VM is to be found'
+  say D pid "$p"; echo 'runs already'; exit 0
+fi
 q=; for b in {binaries}; do q=$(command -v "$b") && break; done
 [ -n "$q" ] || die "no QEMU is installed (looked for" {binaries}")"
 rm -f "$R/qmp.sock" "$R/serial.sock" "$R/vnc.sock" "$R/qemu.pid"
@@ -61,7 +64,7 @@ say D pid "$p" """
 _REMOVE_DIR = r"""if alive || qemu_pid >/dev/null; then die 'QEMU still runs'; fi
 rm -rf "$R" || exit 1
 [ -d "$D" ] || exit 0
-for f in "$D"/* "$D"/.[!.]*; do
+for f in "$D"/* "$D"/.[!.]* "$D"/..?*; do
   [ "$f" = "$D/manifest.json" ] || rm -rf -- "$f" || exit 1
 done
 rm -f "$D/manifest.json" && rmdir "$D" """

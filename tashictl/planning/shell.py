@@ -32,7 +32,8 @@ say Z; exit 0
 
 # What is in /proc/<pid>/cmdline says which process it is; a pid alone proves nothing.
 VM_WORDS = r"""
-is_ours() { tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | grep -A1 -x -e -uuid | grep -qxF "$U"; }
+is_ours() {
+  { tr '\0' '\n' <"/proc/$1/cmdline"; } 2>/dev/null | grep -A1 -x -e -uuid | grep -qxF "$U"; }
 qemu_pid() {
   for p in $(cat "$R/qemu.pid" 2>/dev/null) \
     $(grep -laF "$U" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3); do
@@ -50,8 +51,9 @@ within() { # resolved path $1 lies below the resolved folder $2
   [ "$f" != "${f#"$w"}" ] && [ -f "$f" ]; }
 """
 
-# The claim and the fence are overwritten in place, always 80 bytes: that needs no room, so that a VM
-# can be destroyed on a full disk too.
+# The claim and the fence are overwritten in place, always 80 bytes: that needs no room, so that a
+# VM can be destroyed on a full disk too. An operation that another VM's fence knows as its own was
+# given out twice: by a database that is an old copy and has just caught up with the host's counter.
 FENCE = r"""
 now=$(date +%s); [ "$now" -le "$NOT_AFTER" ] || refuse late "$now"
 mkdir -p "$L/$C/fence" 2>/dev/null || refuse folder "$L/$C/fence"
@@ -62,6 +64,9 @@ hc=; he=0; hk=0; [ -s "$L/cluster" ] && read -r hc he hk hw <"$L/cluster"
 [ -z "$hc" ] || [ "$hc" = "$C" ] || refuse foreign "$hc" "$hw"
 [ "$he" -le "$EPOCH" ] || refuse epoch "$he"
 [ "$he" -lt "$EPOCH" ] || [ "$hk" -le "$COUNTER" ] || refuse counter "$hk"
+if [ "$hk" = "$OP" ] && grep -l "^$EPOCH $OP " "$L/$C/fence/"* 2>/dev/null | grep -qvxF "$F"; then
+  refuse twice "$OP"
+fi
 if [ "$hc $he $hk" != "$C $EPOCH $COUNTER" ]; then
   { printf '%-79.79s\n' "$C $EPOCH $COUNTER $WHO" 1<>"$L/cluster"; } 2>/dev/null \
     || refuse folder "$L/cluster"

@@ -6,6 +6,7 @@ before the first test reports; each test then judges its own case.
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,8 +21,15 @@ from tests.live.lab.hosts import Lab
 from tests.live.lab.runner import Result, Tashictl
 
 # WriteManifest comes twice: before all, and when QEMU has started.
-CREATE = ("WriteManifest", "CreateOverlay", "WriteIfup", "AddTap", "StartQemu", "WriteManifest:2",
-          "AwaitQmp")
+CREATE = (
+    "WriteManifest",
+    "CreateOverlay",
+    "WriteIfup",
+    "AddTap",
+    "StartQemu",
+    "WriteManifest:2",
+    "AwaitQmp",
+)
 DESTROY = ("KillQemu", "RemoveTap", "RemoveDir")
 MOMENTS = ("before", "sent", "after")
 AT_ONCE = 3
@@ -29,7 +37,7 @@ KILLED = -signal.SIGKILL
 CONFIG = "connectTimeout = 5\nstepTimeout = 5\nlockTimeout = 2\n"
 # connect + script (stepTimeout + lock wait) + slack, as the controller waits for an answer.
 LONGEST_S = 5 + 15 + 15
-OK, FAILED, CONFLICT, UNREACHABLE = 0, 1, 5, 6
+OK, FAILED, ABSENT, CONFLICT, UNREACHABLE = 0, 1, 3, 5, 6
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ class Matrix:
 
     def _fault_in_create(self, case: Case, host: str, story: Story) -> None:
         first = self._do(story, case, "create", host, case.fault)
-        self._expect(story, first, KILLED if case.action == "kill" else self._after_cut(case))
+        self._expect(story, first, *self._after_fault(case))
         if case.action == "cut":
             self._judge(story, case, "after the cut")
         follow = self._do(story, case, case.then, host)
@@ -135,9 +143,11 @@ class Matrix:
     def _fault_in_destroy(self, case: Case, host: str, story: Story) -> None:
         self._expect(story, self._do(story, case, "create", host), OK)
         first = self._do(story, case, "destroy", host, case.fault)
-        self._expect(story, first, KILLED if case.action == "kill" else UNREACHABLE)
+        self._expect(story, first, *self._after_fault(case))
         follow = self._do(story, case, case.then, host)
-        if case.then == "undo":  # a destroy only goes on
+        if first.rc == OK:
+            self._expect(story, follow, ABSENT)
+        elif case.then == "undo":  # a destroy only goes on
             self._expect(story, follow, CONFLICT)
             self._expect(story, self._do(story, case, "resume", host), OK)
         else:
@@ -150,9 +160,17 @@ class Matrix:
         self._judge(story, case, "in the end")
 
     @staticmethod
-    def _after_cut(case: Case) -> int:
-        """A cut while a step is under way: the create is undone; else the next step connects anew."""
-        return FAILED if case.moment == "sent" else OK
+    def _after_fault(case: Case) -> tuple[int, ...]:
+        """A cut counts while a step is under way, unless its answer was faster.
+
+        A create is then undone, a destroy says what may be left. Between two steps nothing was
+        lost: the next one connects anew.
+        """
+        if case.action == "kill":
+            return (KILLED,)
+        if case.moment != "sent":
+            return (OK,)
+        return (OK, FAILED if case.operation == "create" else UNREACHABLE)
 
     @staticmethod
     def _after_create(case: Case, first: Result) -> tuple[int, ...]:
@@ -198,7 +216,9 @@ class Matrix:
 
 
 @pytest.fixture(scope="module")
-def cluster(lab: Lab, tashictl_argv: list[str], tmp_path_factory: pytest.TempPathFactory) -> Tashictl:
+def cluster(
+    lab: Lab, tashictl_argv: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Tashictl:
     """Room for all cases at once."""
     directory = tmp_path_factory.mktemp("faults") / "cluster"
     made = invariants.blank_cluster(lab, directory, tashictl_argv, CONFIG)
@@ -209,9 +229,13 @@ def cluster(lab: Lab, tashictl_argv: list[str], tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="module")
 def matrix(lab: Lab, cluster: Tashictl, request: pytest.FixtureRequest) -> Iterator[Matrix]:
     """The cases of the tests that were selected."""
-    chosen = [item.callspec.params["case"] for item in request.session.items
-              if isinstance(item, pytest.Function) and item.path == Path(__file__)
-              and {"matrix", "case"} <= set(item.fixturenames)]
+    chosen = [
+        item.callspec.params["case"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and item.path == Path(__file__)
+        and {"matrix", "case"} <= set(item.fixturenames)
+    ]
     running = Matrix(lab, cluster, chosen)
     yield running
     running.close()
@@ -233,3 +257,61 @@ def test_after_all_faults_the_hosts_hold_nothing(
     assert invariants.complaints(lab, cluster) == []
     assert cluster.run("op", "list", "-o", "json").json() == []
     assert not list((cluster.cluster / "state/locks").glob("vm-*"))
+
+
+def _stopped(process: subprocess.Popen[str]) -> bool:
+    state = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+    return state.split()[0] == "T"
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("step", ["CreateOverlay", "StartQemu"])
+def test_a_stopped_controller_keeps_its_vm_and_goes_on_later(
+    lab: Lab, cluster: Tashictl, step: str, moment: str
+) -> None:
+    name = f"stopped-{step}-{moment}".lower()
+    create = ("vm", "create", name, "--disk", invariants.IMAGE, "--host", "h1")
+    first = cluster.start(*create, env={"TASHICTL_FAULT": f"{step}:{moment}:stop"})
+    try:
+        assert invariants.until(lambda: _stopped(first))
+        for other in (create, ("vm", "destroy", name, "-y")):
+            assert cluster.run(*other, check=False).rc == CONFLICT
+        os.kill(first.pid, signal.SIGCONT)
+        out, err = first.communicate(timeout=60)
+    finally:
+        first.kill()
+    assert first.returncode == OK, out + err
+    assert invariants.complaints(lab, cluster, name) == []
+    cluster.run("vm", "destroy", name, "-y")
+    assert invariants.complaints(lab, cluster, name) == []
+
+
+def test_controllers_stopped_for_longer_than_every_deadline_leave_nothing_half_done(
+    lab: Lab, cluster: Tashictl
+) -> None:
+    places = [(step, moment) for step in ("CreateOverlay", "StartQemu") for moment in MOMENTS]
+    running = {}
+    for place, (step, moment) in enumerate(places):
+        name = f"late-{step}-{moment}".lower()
+        host = lab.hosts[place % len(lab.hosts)].name
+        create = ("vm", "create", name, "--disk", invariants.IMAGE, "--host", host)
+        fault = {"TASHICTL_FAULT": f"{step}:{moment}:stop"}
+        running[name] = cluster.start(*create, env=fault)
+    try:
+        assert invariants.until(lambda: all(_stopped(one) for one in running.values()))
+        time.sleep(LONGEST_S + 2)
+        name = next(iter(running))
+        assert cluster.run("vm", "destroy", name, "-y", check=False).rc == CONFLICT
+        for one in running.values():
+            os.kill(one.pid, signal.SIGCONT)
+        ended = {name: (one.communicate(timeout=90), one) for name, one in running.items()}
+    finally:
+        for one in running.values():
+            one.kill()
+    for name, (words, one) in ended.items():
+        there = invariants.record(cluster, name) is not None
+        assert (one.returncode, there) in ((OK, True), (FAILED, False)), f"{name}: {words}"
+        assert invariants.complaints(lab, cluster, name) == [], f"{name}: {words}"
+        if there:
+            cluster.run("vm", "destroy", name, "-y")
+    assert invariants.complaints(lab, cluster) == []

@@ -288,25 +288,28 @@ def test_a_qemu_that_is_too_old_makes_the_host_unfit_until_it_is_not(stage: Stag
     stage.remote.probes["node1"] = answer(qemu="QEMU emulator version 6.2.0")
     hosts = stage.context.inventory.hosts[:1]
     ops.check(stage.world, stage.context, hosts)
-    assert stage.state.hosts["node1"].state is HostState.VersionMismatch
+    unfit = stage.state.hosts["node1"]
 
     stage.remote.probes["node1"] = answer()
     ops.check(stage.world, stage.context, hosts)
 
+    assert unfit.state is HostState.VersionMismatch
     assert stage.state.hosts["node1"].state is HostState.Normal
 
 
 def test_a_probe_does_not_ask_for_kvm_where_it_is_known(stage: Stage) -> None:
-    stage.remote.probes["node1"] = answer(kvm="")
+    host = stage.context.inventory.hosts[0]
+    stage.remote.probes["node1"] = lambda nonce: answer()(nonce).replace(b" B kvm", b" B other")
 
-    found = ops.probe(stage.world, stage.context, stage.context.inventory.hosts[0], "kvm")
+    known = ops.probe(stage.world, stage.context, host, "kvm")
+    ops.probe(stage.world, stage.context, host, None)
 
-    assert found.accel == "tcg" or found.accel == "kvm"
+    assert known.accel == "kvm"
+    assert ["/dev/kvm" in script.text for script in stage.remote.asked] == [False, True]
 
 
 def test_a_fault_with_half_an_answer_is_unreachable(stage: Stage) -> None:
-    remote = stage.remote
-    remote.run = lambda *_: Reply(fault=Fault.CUT, sent=True)  # type: ignore[method-assign,assignment]
+    stage.remote.run = lambda *_: Reply(fault=Fault.CUT, sent=True)  # type: ignore[method-assign]
 
     with pytest.raises(errors.Unreachable):
         ops.probe(stage.world, stage.context, stage.context.inventory.hosts[0], None)

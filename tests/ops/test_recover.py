@@ -181,10 +181,11 @@ def test_an_operation_killed_after_its_pivot_only_goes_on(stage: Stage) -> None:
         if name == "qmp":
             raise Killed
 
+    usual = stage.report.step
     stage.report.step = killed  # type: ignore[method-assign]
     with pytest.raises(Killed):
         ops.create(stage.world, stage.context, raw())
-    stage.report.step = lambda name, text: None  # type: ignore[method-assign]
+    stage.report.step = usual  # type: ignore[method-assign]
 
     with pytest.raises(errors.Conflict) as caught:
         recover.undo(stage.world, stage.context, 1)

@@ -18,8 +18,10 @@ from tashictl.adapters.sim.faults import Moment, Planned, Point
 _ANYWHERE = ("kill", "power", "lostpower", "int", "stop", "nospace", "down", "reboot")
 _AT_HOST = (*_ANYWHERE, "cut", "trunc", "full", "fail", "hang", "stall")
 _AT_SEND = (*_ANYWHERE, "cut", "full")
+_UNSCRIPTED = ("AwaitQmp", "PutImage", "Port")
 _AT_PORT = ("kill", "power", "lostpower", "int", "stop", "nospace")
 _BATCH = ("late", "latemid", "lost")  # what befalls a whole script
+ALL_KINDS = frozenset({*_AT_HOST, *_AT_SEND, *_AT_PORT, *_BATCH, "dup", "exit", "die", "mute"})
 
 
 class Command(Struct, frozen=True):
@@ -63,6 +65,8 @@ def kinds_at(point: Point) -> tuple[str, ...]:
     """What may go wrong at a point."""
     if point.step == "Port":
         return _AT_PORT
+    if point.step == "PutImage":
+        return (*_ANYWHERE, "cut", "full", "late") if point.moment is Moment.BEFORE else _ANYWHERE
     if point.step == "AwaitQmp":
         return _at_the_monitor(point.moment)
     match point.moment:
@@ -92,7 +96,7 @@ def faults_at(points: Iterable[Point]) -> Iterator[tuple[Planned, bool]]:
     for point in points:
         for kind in kinds_at(point):
             yield Planned(point, kind), False
-        scripted = point.moment is Moment.BEFORE and point.step not in ("AwaitQmp", "Port")
+        scripted = point.moment is Moment.BEFORE and point.step not in _UNSCRIPTED
         if scripted and not whole:
             whole = True
             for kind in (*_BATCH, "dup"):
@@ -103,6 +107,6 @@ def faults_at(points: Iterable[Point]) -> Iterator[tuple[Planned, bool]]:
 
 
 def matching(cases: Iterable[Case], patterns: Iterable[str]) -> list[Case]:
-    """The cases that some pattern (an id, or a glob) stands for."""
-    wanted = tuple(patterns)
+    """The cases that some pattern (an id, or a glob) stands for; all where there is none."""
+    wanted = tuple(patterns) or ("*",)
     return [c for c in cases if any(fnmatchcase(str(c), w) or str(c) == w for w in wanted)]

@@ -9,18 +9,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tashictl.adapters.sim.faults import Planned, Point
+from tashictl.adapters.sim.host import SimHost
 from tashictl.model.vm import TashiState, Vm
 from tests.sim.cases import Case, Command
-from tests.sim.harness import (
-    NAME,
-    SETTINGS,
-    Cluster,
-    Controller,
-    a_cluster,
-    check_running,
-    foreign_things,
-    traces_on,
-)
+from tests.sim.harness import Cluster, Controller, a_cluster
+from tests.sim.things import IMAGE, IMPORTED, NAME, SETTINGS, foreign_things, traces_on
 
 BYSTANDER = "other"
 _FAR_S = 4_000_000_000
@@ -67,9 +60,9 @@ def _rebooted(case: Case) -> bool:
     return bool(kinds & {"reboot", "die"})
 
 
-def _of(host: object, cluster: Cluster, name: str) -> list[str]:
+def _of(host: SimHost, cluster: Cluster, name: str) -> list[str]:
     vm = cluster.state().vm_named(name)
-    return sorted(traces_on(host, vm.uuid, vm.id)) if vm else []  # type: ignore[arg-type]
+    return sorted(traces_on(host, vm.uuid, vm.id)) if vm else []
 
 
 def _nested(cluster: Cluster, rest: tuple[Command, ...]) -> Callable[[], None]:
@@ -94,6 +87,9 @@ def _carry_out(
         "resume": controller.resume,
         "undo": controller.undo,
         "check": controller.check,
+        "pend": controller.pend,
+        "schedule": controller.schedule,
+        "import": controller.bring,
     }
     return verbs[command.verb](), controller
 
@@ -104,6 +100,9 @@ _DEFINITE = {
     "resume": {"ok", "nothing"},
     "undo": {"ok", "nothing", "E-FORWARD"},
     "check": {"ok"},
+    "pend": {"ok", "E-EXISTS"},
+    "schedule": {"ok"},
+    "import": {"ok", "E-BUSY"},  # a script that has stalled holds the host's lock
 }
 
 
@@ -117,8 +116,30 @@ def check_definite(cluster: Cluster, verb: str, outcome: str) -> None:
         watch.problem(f"destroyed, but there is a record: {vm.state.name}")
     if verb == "create" and (vm is None or vm.operation is not None):
         watch.problem(f"created, but the record is {vm.state.name if vm else 'not there'}")
+    if verb == "import" and outcome == "ok":
+        check_imported(cluster)
     if verb in ("resume", "undo") and outcome != "E-FORWARD" and vm and vm.operation is not None:
         watch.problem(f"{verb} went well, but the operation stands")
+
+
+def check_image(cluster: Cluster) -> None:
+    """An image under its name is whole; hosts that are said to have it have it."""
+    path = f"{SETTINGS.image_folder}/{IMAGE}"
+    known = cluster.state().images.get(IMAGE)
+    for host in cluster.hosts:
+        there = path in host.files
+        if there and host.text(path) != IMPORTED:
+            cluster.watch.problem(f"{host.name}: {IMAGE} is not what was imported")
+        if known is not None and host.name in known.hosts and not there:
+            cluster.watch.problem(f"{host.name} is said to have {IMAGE}, and has not")
+
+
+def check_imported(cluster: Cluster) -> None:
+    """After an import that went well every host has the image, and no part file is left."""
+    path = f"{SETTINGS.image_folder}/{IMAGE}"
+    for host in cluster.hosts:
+        if path not in host.files or f"{path}.part" in host.files:
+            cluster.watch.problem(f"imported, but {host.name} has {host.below(path[:-6])}")
 
 
 def finish(cluster: Cluster) -> None:
@@ -126,24 +147,29 @@ def finish(cluster: Cluster) -> None:
     cluster.network.deliver_held()
     cluster.run_out()
     check_owned(cluster)
+    check_image(cluster)
     outcome = cluster.controller().check()
     if outcome != "ok":
         cluster.watch.problem(f"host check: {outcome}")
-    for _ in range(2):
-        outcome = cluster.controller().destroy()
-        if outcome == "E-NO-VM":
-            break
-    if outcome not in ("ok", "E-NO-VM"):
-        cluster.watch.problem(f"the last destroy did not converge: {outcome}")
+    for name in {NAME, *(vm.name for vm in cluster.state().vms.values())} - {BYSTANDER}:
+        outcome = cluster.controller().destroy(name)
+        if outcome not in ("ok", "E-NO-VM"):
+            cluster.watch.problem(f"the last destroy did not converge: {outcome}")
     check_empty(cluster, "at the end")
     replay(cluster)
     check_empty(cluster, "after all scripts came once more")
 
 
 def replay(cluster: Cluster) -> None:
-    """Every script that was ever sent comes once more, however late: the fence alone holds."""
+    """Every script that was ever sent comes once more, however late: the fence alone holds.
+
+    But for those that were answered with a refusal: nothing remembers them, and they cannot come
+    again.
+    """
     sent = tuple(cluster.network.sent)
     for host, script in sent:
+        if script.nonce in cluster.network.refused:
+            continue
         if script.fence is None or _is_bystanders(cluster, script.fence.uuid):
             continue
         fence = replace(script.fence, not_after_s=_FAR_S)
@@ -161,17 +187,17 @@ def check_owned(cluster: Cluster) -> None:
     state, watch = cluster.state(), cluster.watch
     owners = {vm.uuid: vm for vm in state.vms.values()}
     for host in cluster.hosts:
-        for vm_id, uuid in cluster.seen_ids.items():
+        for vm_id, uuid in cluster.commits.seen_ids.items():
             found = traces_on(host, uuid, vm_id)
             owner = owners.get(uuid)
             if found and (owner is None or owner.host != host.name):
                 watch.problem(f"leaked on {host.name}: {found}")
         known = {p.uuid for p in host.processes.values() if not p.foreign}
-        for uuid in known - set(cluster.seen_ids.values()):
+        for uuid in known - set(cluster.commits.seen_ids.values()):
             watch.problem(f"a QEMU of no record ever: {uuid}")
     for vm in owners.values():
         if vm.state is TashiState.Running and vm.uuid not in watch.excused:
-            check_running(cluster, vm.uuid, vm.host)
+            cluster.commits.check_running(vm)
             _check_whole(cluster, vm)
     for operation in cluster.controller().journals.ids():
         journal = cluster.controller().journals.read(operation)
@@ -203,8 +229,8 @@ def check_empty(cluster: Cluster, when: str) -> None:
     for vm in state.vms.values():
         if vm.name != BYSTANDER:
             watch.problem(f"{when}: a record of {vm.name}, {vm.state.name}")
-    for vm_id, uuid in cluster.seen_ids.items():
+    for vm_id, uuid in cluster.commits.seen_ids.items():
         if vm_id not in state.vms:
-            left = cluster.traces(uuid, vm_id)
+            left = cluster.commits.traces(uuid, vm_id)
             if left:
                 watch.problem(f"{when}: {left}")

@@ -40,10 +40,11 @@ class Network:
         return run
 
     def deliver_held(self) -> None:
-        """All that was held up arrives."""
+        """All that was held up arrives, but for second copies of what was refused."""
         held, self.held = self.held, []
         for host, script in held:
-            self.deliver(host, script)
+            if script.nonce not in self.refused:
+                self.deliver(host, script)
 
 
 def _no_fault(run: Run, step: Step, moment: Moment) -> None:

@@ -6,6 +6,7 @@ refusals. Descriptor 7 is the lock ``cluster``, descriptor 9 the VM's.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Generator
 
@@ -168,12 +169,21 @@ class Run:
             raise Refused("epoch", epoch)
         if int(epoch or 0) == fence.epoch and int(counter or 0) > fence.counter:
             raise Refused("counter", counter)
+        if counter == str(fence.operation) and self._given_out_twice(fence):
+            raise Refused("twice", str(fence.operation))
         new = f"{fence.cluster} {fence.epoch} {fence.counter}"
         if f"{cluster} {epoch} {counter}" != new:
             try:
-                self.host.write(path, f"{new} {fence.controller}")
+                self.host.overwrite(path, f"{f'{new} {fence.controller}':<79.79}\n")
             except NoSpace:
                 raise Refused("folder", path) from None
+
+    def _given_out_twice(self, fence: Fence) -> bool:
+        """Whether another VM's fence knows this operation as its own."""
+        own = self.host.fence_path(fence)
+        begins = f"{fence.epoch} {fence.operation} "
+        others = [path for path in self.host.below(posixpath.dirname(own)) if path != own]
+        return any(self.host.text(path).startswith(begins) for path in others)
 
     def _manifest(self, fence: Fence) -> None:
         if fence.uuid == "host" or not self.script.steps:

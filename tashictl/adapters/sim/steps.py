@@ -167,8 +167,9 @@ class Body:
         self.host.folders.add(run)
         if self.host.is_locked(f"{run}/run.lock"):
             process = self.host.qemu_of(self.uuid)
-            if process is not None:
-                self._report(process)
+            if process is None:
+                raise Died("run.lock is held, but no QEMU of this VM is to be found")
+            self._report(process)
             self.said = "runs already"
             return
         for name in ("qmp.sock", "serial.sock", "vnc.sock", "qemu.pid"):

@@ -1,0 +1,623 @@
+"""The nouns from the command line to the database: output, exit codes, nothing changed."""
+
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.cli.office import Office
+from tests.ops.stage import CLUSTER, KEY, Trouble
+from tests.ops.test_host import answer
+
+CREATE = ("vm", "create", "web1", "--disk", "demo.qcow2")
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
+    """No cluster yet."""
+    return Office(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def office(bare: Office) -> Iterator[Office]:
+    bare.make()
+    yield bare
+
+
+def own(office: Office) -> str:
+    """The cluster's id."""
+    text = (office.folder / "Tashi.cfg").read_text()
+    found = re.search(r"^clusterId = ([0-9a-f]{12})$", text, re.M)
+    assert found is not None
+    return found.group(1)
+
+
+# -- init
+
+
+def test_init_makes_a_cluster_that_is_private(bare: Office) -> None:
+    done = bare.ok("init", str(bare.folder), "-o", "json")
+
+    assert done.json() == {"cluster": own(bare), "directory": str(bare.folder)}
+    for path in (bare.folder, bare.folder / "state", bare.folder / "state" / "journal"):
+        assert path.stat().st_mode & 0o777 == 0o700
+    assert (bare.folder / "state" / "tashi.json").stat().st_mode & 0o777 == 0o600
+    assert bare.ok("vm", "list", "-o", "json").json() == []
+
+
+def test_init_twice_is_a_conflict_and_changes_nothing(office: Office) -> None:
+    before = office.everything()
+
+    done = office.run("init", str(office.folder))
+
+    assert done.code == 5
+    assert "nothing was changed" in done.err
+    assert office.everything() == before
+
+
+def test_a_dry_init_makes_nothing(bare: Office) -> None:
+    done = bare.ok("init", str(bare.folder), "--dry-run")
+
+    assert "would make a cluster" in done.out
+    assert not bare.folder.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("vm", "list"),
+        ("vm", "show", "a"),
+        ("host", "list"),
+        ("image", "list"),
+        ("op", "list"),
+        ("state", "check"),
+        ("schedule",),
+        ("vm", "destroy", "a", "-y"),
+        CREATE,
+    ],
+)
+def test_without_a_cluster_every_noun_says_how_to_make_one(
+    bare: Office, words: tuple[str, ...]
+) -> None:
+    done = bare.run(*words)
+
+    assert done.code == 2
+    assert "error[E-CLUSTER]" in done.err
+    assert "tashictl init" in done.err
+    assert not bare.folder.exists()
+
+
+# -- vm
+
+
+def test_a_vm_is_created_listed_shown_and_destroyed(office: Office) -> None:
+    made = office.ok(*CREATE, "--memory", "1G", "--cores", "2", "-o", "json").json()
+    assert (made["name"], made["state"], made["host"]) == ("web1", "Running", "node1")
+    assert (made["cores"], made["memory_mib"], made["pid"]) == (2, 1024, 4711)
+    assert made["observed"]["what"] == "running"
+
+    assert office.ok("vm", "list", "-o", "json").json() == [made]
+    assert office.ok("vm", "show", "web1", "-o", "json").json() == made
+    assert office.ok("vm", "show", "1", "-o", "json").json() == made
+    assert office.ok("vm", "list", "-o", "name").out == "web1\n"
+    assert "web1" in office.ok("vm", "list").out
+
+    done = office.ok("vm", "destroy", "web1", "-y")
+
+    assert "web1 is destroyed on node1" in done.out
+    assert office.ok("vm", "list", "-o", "json").json() == []
+    assert office.remote.hosts["node1"].empty
+
+
+def test_creating_tells_one_line_of_what_is_true_now(office: Office) -> None:
+    done = office.ok(*CREATE)
+
+    assert done.out.startswith("web1 is Running on node1")
+    assert done.out.count("\n") == 1
+    assert "placed on node1" in done.err
+
+
+def test_no_capacity_now_is_pending_with_code_8_and_the_vm_on_stdout(office: Office) -> None:
+    for name in ("a", "b"):
+        office.ok("vm", "create", name, "--disk", "demo.qcow2", "--cores", "4")
+
+    done = office.run(*CREATE, "-o", "json")
+
+    assert done.code == 8
+    assert (done.json()["state"], done.json()["host"]) == ("Pending", None)
+    assert "cores" in done.json()["reason"]
+    assert office.ok("vm", "show", "web1", "-o", "json").json()["state"] == "Pending"
+
+
+def test_no_capacity_ever_is_code_8_with_only_an_error(office: Office) -> None:
+    before = office.everything()
+
+    done = office.run(*CREATE, "--memory", "8G", "-o", "json")
+
+    assert (done.code, done.out) == (8, "")
+    assert done.error["code"] == "E-CAPACITY"
+    assert office.everything().keys() - before.keys() <= {"cluster/state/locks/state"}
+    assert office.ok("vm", "list", "-o", "json").json() == []
+
+
+BAD = (
+    "vm", "create", "web 3; rm", "--disk", "debian-13", "--memory", "0", "--nic", "dmz",
+    "--host", "node9", "--cores", "x", "--hint", "nonesuch=1",
+)  # fmt: skip
+
+
+def test_every_problem_of_a_request_is_told_at_once(office: Office) -> None:
+    before = office.store().read()
+
+    done = office.run(*BAD)
+
+    assert (done.code, done.out) == (2, "")
+    told = re.findall(r"^error\[(E-[A-Z-]+)\]", done.err, re.M)
+    assert set(told) == {
+        "E-NAME",
+        "E-IMAGE",
+        "E-MEMORY",
+        "E-NETWORK",
+        "E-HOST",
+        "E-CORES",
+        "E-HINT",
+    }
+    assert done.err.endswith("nothing was changed\n")
+    assert office.store().read() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["²", "42", "", "-x", "a b", "a/b", "$(reboot)", "a\nb", "é", "x" * 300, "9" * 5000]
+)
+def test_a_name_that_is_none_is_refused_with_code_2(office: Office, name: str) -> None:
+    done = office.run("vm", "create", "--disk", "demo.qcow2", "--", name)
+
+    assert (done.code, done.out) == (2, "")
+    assert "error[E-NAME]" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("name", ["web9", "9", "²", "9" * 5000])
+def test_a_vm_that_does_not_exist_is_code_3(office: Office, name: str) -> None:
+    for words in (("vm", "show", name), ("vm", "destroy", name, "-y")):
+        done = office.run(*words)
+        assert done.code == 3
+        assert "error[E-NO-VM]" in done.err
+
+
+def test_a_name_that_is_taken_is_code_5(office: Office) -> None:
+    office.ok(*CREATE)
+
+    assert office.run(*CREATE).code == 5
+
+
+def test_a_host_that_is_not_reached_is_code_6_and_leaves_no_record(office: Office) -> None:
+    office.remote.down.update({"node1", "node2"})
+
+    done = office.run(*CREATE, "-o", "json")
+
+    assert (done.code, done.error["code"]) == (6, "E-REFUSED")
+    assert done.error["host"] == "node1"
+    assert office.ok("vm", "list", "-o", "json").json() == []
+
+
+def test_a_step_that_fails_is_code_1_and_says_why(office: Office) -> None:
+    office.remote.upon("StartQemu", Trouble.FAILS)
+
+    done = office.run(*CREATE)
+
+    assert done.code == 1
+    assert "error[E-STARTQEMU]" in done.err
+    assert "no space left" in done.err
+
+
+def test_what_is_left_is_listed(office: Office) -> None:
+    office.remote.upon("StartQemu", Trouble.FAILS)
+    office.remote.upon("RemoveDir", Trouble.FAILS)
+
+    done = office.run(*CREATE, "-o", "json")
+
+    assert done.code == 1
+    assert "op undo 1" in done.error["leftovers"][0]
+
+
+def test_a_host_of_another_cluster_is_code_7(office: Office) -> None:
+    office.remote.hosts["node1"].claimed = ("ffffffffffff", 1, 1)
+
+    assert office.run(*CREATE).code == 7
+
+
+def test_ctrl_c_is_code_130(office: Office) -> None:
+    office.remote.upon("StartQemu", Trouble.CTRL_C_AFTER)
+
+    done = office.run(*CREATE)
+
+    assert done.code == 130
+    assert "undone" in done.err
+    assert office.remote.hosts["node1"].empty
+
+
+# -- destroying several
+
+
+def test_destroying_asks_and_without_a_terminal_it_is_refused(office: Office) -> None:
+    office.ok(*CREATE)
+
+    assert office.run("vm", "destroy", "web1").code == 2
+    assert office.run("vm", "destroy", "web1", tty=True, answer="n\n").code == 2
+    assert office.ok("vm", "list", "-o", "name").out == "web1\n"
+
+    office.ok("vm", "destroy", "web1", tty=True, answer="y\n")
+
+    assert office.ok("vm", "list", "-o", "json").json() == []
+
+
+def test_patterns_and_ranges_destroy_several(office: Office) -> None:
+    for name in ("web1", "web2", "web10", "db"):
+        office.ok("vm", "create", name, "--disk", "demo.qcow2")
+
+    office.ok("vm", "destroy", "web[1-2]", "d*", "-y")
+
+    assert office.ok("vm", "list", "-o", "name").out == "web10\n"
+
+
+def test_one_target_that_does_not_exist_keeps_all_of_them(office: Office) -> None:
+    office.ok(*CREATE)
+
+    assert office.run("vm", "destroy", "web1", "none*", "-y").code == 3
+    assert office.ok("vm", "list", "-o", "name").out == "web1\n"
+
+
+def test_some_that_fail_are_code_4_and_each_is_told(office: Office) -> None:
+    for name in ("web1", "web2"):
+        office.ok("vm", "create", name, "--disk", "demo.qcow2")
+    office.remote.down.add("node1")
+
+    done = office.run("vm", "destroy", "web*", "-y")
+
+    assert done.code == 4
+    assert "web2 is destroyed" in done.out
+    assert "node1" in done.err
+    assert office.ok("vm", "show", "web1", "-o", "json").json()["state"] == "Destroying"
+
+
+def test_ctrl_c_while_several_are_destroyed_stops_there(office: Office) -> None:
+    for name in ("web1", "web2"):
+        office.ok("vm", "create", name, "--disk", "demo.qcow2")
+    office.remote.upon("KillQemu", Trouble.CTRL_C)
+
+    done = office.run("vm", "destroy", "web*", "-y")
+
+    assert done.code == 130
+    assert office.ok("vm", "show", "web2", "-o", "json").json()["state"] == "Running"
+
+
+# -- a dry run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("vm", "create", "new", "--disk", "demo.qcow2"),
+        ("vm", "destroy", "web1"),
+        ("schedule",),
+        ("state", "backup"),
+        ("state", "restore", "x.json"),
+        ("host", "add", "node3", "--address", "10.77.0.3"),
+        ("host", "trust", "node1"),
+        ("host", "check"),
+        ("image", "import", "{image}"),
+        ("op", "resume", "1"),
+        ("op", "undo", "1"),
+    ],
+)
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_dry_run_changes_nothing_anywhere(
+    office: Office, words: tuple[str, ...], form: str
+) -> None:
+    office.ok(*CREATE)
+    (office.home / "new.img").write_bytes(b"bytes")
+    office.remote.probes["node3"] = answer()
+    before = office.everything()
+    sent = len(office.remote.scripts)
+
+    words = tuple(w.format(image=office.home / "new.img") for w in words)
+    done = office.run(*words, "--dry-run", "-o", form)
+
+    assert done.code in (0, 2, 3, 5), done.err
+    assert "E-BUG" not in done.err
+    assert office.everything() == before
+    assert len(office.remote.scripts) == sent
+    assert office.remote.asked == []
+
+
+def test_a_dry_create_shows_the_scripts_that_would_be_sent(office: Office) -> None:
+    done = office.ok(*CREATE, "--dry-run", "-o", "json")
+
+    steps = done.json()["steps"]
+    assert [s["name"] for s in steps] == [
+        "WriteManifest",
+        "CreateOverlay",
+        "WriteIfup",
+        "AddTap",
+        "StartQemu",
+        "WriteManifest",
+        "AwaitQmp",
+    ]
+    assert {s["host"] for s in steps} == {"node1"}
+    assert "refuse foreign" in steps[0]["script"]
+    assert steps[-1]["script"] == ""
+    assert "+++ /etc/qemu-ifup.1" in steps[2]["diff"]
+
+
+def test_a_dry_create_has_the_exit_code_of_the_real_one(office: Office) -> None:
+    for name in ("a", "b"):
+        office.ok("vm", "create", name, "--disk", "demo.qcow2", "--cores", "4")
+
+    assert office.run(*CREATE, "--dry-run").code == office.run(*CREATE).code == 8
+    assert office.run(*BAD, "--dry-run").code == 2
+    assert office.run("vm", "create", "a", "--disk", "demo.qcow2", "--dry-run").code == 5
+
+
+# -- schedule
+
+
+def test_what_waits_is_placed_when_there_is_room(office: Office) -> None:
+    for name in ("a", "b"):
+        office.ok("vm", "create", name, "--disk", "demo.qcow2", "--cores", "4")
+    office.run(*CREATE)
+    assert office.run("schedule").code == 4
+    office.ok("vm", "destroy", "a", "-y")
+
+    done = office.ok("schedule")
+
+    assert "web1 is Running on node1" in done.out
+    assert "nothing is waiting" in office.ok("schedule").out
+
+
+# -- op
+
+
+def interrupted(office: Office) -> None:
+    """A create whose host went away for good while it was under way."""
+    office.remote.upon("StartQemu", Trouble.MUTE)
+    office.remote.upon("KillQemu", Trouble.UNSENT)
+    assert office.run(*CREATE).code == 6
+
+
+def test_an_interrupted_operation_is_listed_shown_and_taken_back(office: Office) -> None:
+    interrupted(office)
+    (listed,) = office.ok("op", "list", "-o", "json").json()
+    assert (listed["id"], listed["status"], listed["kind"]) == (1, "interrupted", "create")
+    shown = office.ok("op", "show", "1", "-o", "json").json()
+    assert [s["name"] for s in shown["steps"]][:2] == ["WriteManifest", "CreateOverlay"]
+    assert {"class", "host", "name", "status"} <= set(shown["steps"][0])
+    assert "interrupted" in office.ok("op", "show", "1").out
+
+    office.ok("op", "undo", "1")
+
+    assert office.remote.hosts["node1"].empty
+    assert office.ok("op", "list", "-o", "json").json() == []
+    (ended,) = office.ok("op", "list", "--all", "-o", "json").json()
+    assert ended["status"] == "undone"
+
+
+def test_an_operation_that_is_not_interrupted_is_code_5_and_one_unknown_code_3(
+    office: Office,
+) -> None:
+    office.ok(*CREATE)
+
+    for verb in ("resume", "undo"):
+        assert office.run("op", verb, "1").code == 5
+        assert office.run("op", verb, "9").code == 3
+    assert office.run("op", "show", "9").code == 3
+    assert office.run("op", "show", "x").code == 2
+
+
+# -- host
+
+
+def test_hosts_are_listed_and_shown(office: Office) -> None:
+    listed = office.ok("host", "list", "-o", "json").json()
+
+    assert [(h["name"], h["up"], h["cores"]) for h in listed] == [
+        ("node1", True, 4),
+        ("node2", True, 4),
+    ]
+    assert office.ok("host", "show", "2", "-o", "json").json() == listed[1]
+    assert office.run("host", "show", "node9").code == 3
+
+
+def test_a_host_is_added_with_its_fingerprint_and_listed_in_the_inventory(office: Office) -> None:
+    office.remote.probes["node3"] = answer()
+
+    done = office.ok(
+        "host", "add", "node3", "--address", "10.77.0.3", "--fingerprint", KEY.fingerprint
+    )
+
+    assert "node3 is Normal" in done.out
+    assert (office.folder / "inventory" / "node3.yaml").is_file()
+    assert [h["name"] for h in office.ok("host", "list", "-o", "json").json()] == [
+        "node1",
+        "node2",
+        "node3",
+    ]
+    known = (office.folder / "state" / "known_hosts").read_text()
+    assert "node3" in known
+
+
+def test_without_a_fingerprint_or_a_terminal_no_key_is_trusted_not_even_with_yes(
+    office: Office,
+) -> None:
+    office.remote.probes["node3"] = answer()
+
+    done = office.run("host", "add", "node3", "--address", "10.77.0.3", "-y")
+
+    assert done.code == 2
+    assert KEY.fingerprint in done.err
+    assert not (office.folder / "inventory" / "node3.yaml").exists()
+    assert not (office.folder / "state" / "known_hosts").exists()
+
+
+def test_on_a_terminal_the_fingerprint_is_shown_and_asked_for(office: Office) -> None:
+    office.remote.probes["node3"] = answer()
+    words = ("host", "add", "node3", "--address", "10.77.0.3")
+
+    assert office.run(*words, tty=True, answer="n\n").code == 2
+    done = office.ok(*words, tty=True, answer="yes\n")
+
+    assert KEY.fingerprint in done.err
+
+
+def test_a_host_of_another_cluster_is_not_added(office: Office) -> None:
+    office.remote.probes["node3"] = answer(basics=f"time 0\ncluster {CLUSTER} 1 1 x")
+
+    done = office.run(
+        "host", "add", "node3", "--address", "10.77.0.3", "--fingerprint", KEY.fingerprint
+    )
+
+    assert done.code == 7
+    assert not (office.folder / "inventory" / "node3.yaml").exists()
+
+
+def test_a_bad_host_name_is_code_2(office: Office) -> None:
+    done = office.run("host", "add", "a/b", "--fingerprint", KEY.fingerprint)
+
+    assert done.code == 2
+    assert "error[E-NAME]" in done.err
+
+
+def test_a_check_of_fit_hosts_is_code_0_and_of_unfit_ones_code_9(office: Office) -> None:
+    now = int(__import__("time").time())
+    basics = f"time {now}\nboot_id b\narch x86_64\ncores 2\nmemory_kib 2097152\nbridge vmbr"
+    office.remote.probes["node1"] = answer(basics=basics)
+    office.remote.probes["node2"] = answer(basics=basics + "\nmissing flock")
+
+    assert office.ok("host", "check", "node1", "-o", "json").json()[0]["ok"] is True
+    done = office.run("host", "check")
+
+    assert done.code == 9
+    assert "not fit: node2" in done.err
+    assert "flock" in done.out
+
+
+def test_a_check_of_hosts_that_are_all_down_is_code_6(office: Office) -> None:
+    office.remote.down.update({"node1", "node2"})
+
+    assert office.run("host", "check").code == 6
+
+
+# -- image
+
+
+def test_an_image_is_imported_onto_every_host(office: Office) -> None:
+    path = office.home / "new.img"
+    path.write_bytes(b"bytes")
+
+    done = office.ok("image", "import", str(path), "-o", "json").json()
+
+    assert (done["name"], done["format"], done["size_bytes"]) == ("new.img", "raw", 5)
+    assert done["sha256"] == sha256(b"bytes").hexdigest()
+    assert done["hosts"] == ["node1", "node2"]
+    names = [i["name"] for i in office.ok("image", "list", "-o", "json").json()]
+    assert sorted(names) == ["demo.qcow2", "new.img"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("none.img",), 2),
+        (("new.img", "--name", "../x"), 2),
+        (("new.img", "--sha256", "0" * 64), 2),
+        (("new.img", "--host", "node9"), 2),
+        (("empty.img",), 2),
+        (("new.img", "--name", "demo.qcow2"), 5),
+    ],
+)
+def test_an_image_that_is_wrong_is_refused(
+    office: Office, words: tuple[str, ...], code: int
+) -> None:
+    (office.home / "new.img").write_bytes(b"other bytes")
+    (office.home / "empty.img").write_bytes(b"")
+    file, *more = words
+
+    done = office.run("image", "import", str(office.home / file), *more)
+
+    assert done.code == code
+    assert office.remote.hosts["node1"].files == {}
+
+
+def test_an_image_that_reached_some_hosts_is_code_4(office: Office) -> None:
+    (office.home / "new.img").write_bytes(b"bytes")
+    office.remote.down.add("node2")
+
+    done = office.run("image", "import", str(office.home / "new.img"))
+
+    assert done.code == 4
+    assert "node2" in done.err
+
+
+# -- state
+
+
+def test_a_sound_state_is_checked_backed_up_and_restored(office: Office) -> None:
+    office.ok("state", "check")
+    kept = office.ok("state", "backup", "mine", "-o", "json").json()["backup"]
+    office.ok(*CREATE)
+
+    assert office.run("state", "restore", kept).code == 2
+    office.ok("state", "restore", kept, "-y")
+
+    assert office.ok("vm", "list", "-o", "json").json() == []
+
+
+def test_a_restored_old_state_is_refused_by_the_hosts(office: Office) -> None:
+    kept = office.ok("state", "backup", "old", "-o", "json").json()["backup"]
+    office.ok(*CREATE)
+    office.ok("vm", "create", "web2", "--disk", "demo.qcow2", "--host", "node1")
+    office.ok("state", "restore", kept, "-y")
+
+    done = office.run(*CREATE, "-o", "json")
+
+    assert (done.code, done.error["code"]) == (7, "E-OLD-DATABASE")
+    assert len(office.remote.hosts["node1"].running) == 2
+    assert office.run("vm", "create", "web3", "--disk", "demo.qcow2").code == 7
+
+
+def test_a_broken_state_is_told_and_left_alone(office: Office) -> None:
+    path = office.folder / "state" / "tashi.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    before = office.everything()
+
+    for words in (("vm", "list"), ("state", "check"), CREATE):
+        done = office.run(*words)
+        assert done.code != 0
+        assert "error[" in done.err
+        assert "E-BUG" not in done.err
+    assert {k: v for k, v in office.everything().items() if "locks" not in k} == {
+        k: v for k, v in before.items() if "locks" not in k
+    }
+
+
+# -- config
+
+
+def test_the_configuration_is_shown_with_its_origins(office: Office) -> None:
+    shown = office.ok("config", "show", "--origin", "-o", "json").json()
+
+    ours = next(o for o in shown if o["option"] == "clusterId")
+    assert ours["value"] == own(office)
+    assert ours["origin"].endswith("Tashi.cfg:3")
+    assert "[Tashictl]" in office.ok("config", "show").out
+
+
+def test_a_mistake_in_a_configuration_stops_every_command(office: Office) -> None:
+    with (office.folder / "Tashi.cfg").open("a") as config:
+        config.write("[Qemu]\nreservedMem = lots\n")
+
+    done = office.run("vm", "list")
+
+    assert done.code == 2
+    assert "Tashi.cfg:5" in done.err

@@ -1,0 +1,1 @@
+mkdir -p /var/lib/tashi/shared/images/sub

@@ -1,0 +1,1 @@
+rm -f /var/lib/tashi/shared/images/a.img.part

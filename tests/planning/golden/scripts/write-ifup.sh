@@ -1,0 +1,5 @@
+[ ! -e /etc/qemu-ifup.1 ] || grep -qF '# rendered by tashictl' /etc/qemu-ifup.1 \
+  || { echo "the operator's own file"; exit 0; }
+put /etc/qemu-ifup.1 755 '#!/bin/sh
+# rendered by tashictl
+ip "$1"'

@@ -1,0 +1,110 @@
+"""One step of each kind, whose text is kept as a golden file.
+
+`python -m tests.planning.script_cases` writes the files anew; read the difference before it is
+kept: it is what hosts will be sent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tashictl.model.settings import Settings, TashictlSettings
+from tashictl.model.steps import (
+    AddTap,
+    Batch,
+    CheckImage,
+    CreateOverlay,
+    Fence,
+    KillQemu,
+    MakeFolder,
+    PlaceImage,
+    RemoveDir,
+    RemoveFile,
+    RemoveTap,
+    StartQemu,
+    Step,
+    WriteIfup,
+    WriteManifest,
+)
+from tashictl.planning import paths, scripts, shell
+
+GOLDEN = Path(__file__).parent / "golden" / "scripts"
+UUID = "7c1e0000-0000-4000-8000-000000000001"
+NONCE = "00112233aabbccdd"
+SETTINGS = Settings(tashictl=TashictlSettings(cluster_id="0123456789ab"))
+AT = paths.at("node1", UUID, SETTINGS)
+HOST = paths.at_host("node1", SETTINGS)
+_MANIFEST = f'{{"uuid":"{UUID}","generation":1,"name":"it\'s"'
+_IMAGES = SETTINGS.image_folder
+_SHA256 = "9f3a" * 16
+
+STEPS: dict[str, Step] = {
+    "write-manifest": WriteManifest(**AT, phase="creating", manifest=_MANIFEST + "}"),
+    "write-manifest-started": WriteManifest(
+        **AT, phase="running", manifest=_MANIFEST, add_started=True
+    ),
+    "create-overlay": CreateOverlay(
+        **AT,
+        path=f"{AT['folder']}/disk0.qcow2",
+        base=f"{_IMAGES}/a b.qcow2",
+        base_format="qcow2",
+        image_folder=_IMAGES,
+    ),
+    "check-image": CheckImage(**AT, path=f"{_IMAGES}/data.img", image_folder=_IMAGES),
+    "write-ifup": WriteIfup(
+        **AT, path="/etc/qemu-ifup.1", content='#!/bin/sh\n# rendered by tashictl\nip "$1"\n'
+    ),
+    "add-tap": AddTap(**AT, tap="tashi1.0", ifup="/etc/qemu-ifup.1"),
+    "start-qemu": StartQemu(
+        **AT,
+        binaries=("qemu-system-x86_64", "/usr/libexec/qemu-kvm"),
+        argv=("-uuid", UUID, "-name", "guest=it's", ""),
+    ),
+    "kill-qemu": KillQemu(**AT),
+    "remove-tap": RemoveTap(**AT, tap="tashi1.0"),
+    "remove-dir": RemoveDir(**AT),
+    "make-folder": MakeFolder(**HOST, path=f"{_IMAGES}/sub"),
+    "place-image": PlaceImage(
+        **HOST, part=f"{_IMAGES}/a.img.part", path=f"{_IMAGES}/a.img", sha256=_SHA256
+    ),
+    "remove-file": RemoveFile(**HOST, path=f"{_IMAGES}/a.img.part"),
+}
+
+
+def a_fence(uuid: str = UUID) -> Fence:
+    """A fence with a value of its own in each place."""
+    return Fence(
+        cluster="0123456789ab",
+        epoch=2,
+        operation=17,
+        attempt=3,
+        counter=18,
+        generation=4,
+        uuid=uuid,
+        lib_dir="/var/lib/tashi",
+        not_after_s=1772366460,
+        lock_wait_s=10,
+        controller="o'dev@desk",
+    )
+
+
+def whole() -> str:
+    """A script of two steps from its first line to its last."""
+    batch = Batch(host="node1", indexes=(4, 5), steps=(STEPS["kill-qemu"], STEPS["remove-tap"]))
+    return scripts.changing(batch, a_fence(), NONCE, 130).text
+
+
+def texts() -> dict[str, str]:
+    """Every golden file by name."""
+    return {
+        **{name: scripts.body(step) + "\n" for name, step in STEPS.items()},
+        "fence-vm": shell.fenced(a_fence(), NONCE, AT["folder"], AT["run_folder"]),
+        "fence-host": shell.fenced(a_fence("host"), NONCE, HOST["folder"], HOST["run_folder"]),
+        "whole": whole(),
+    }
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for name, text in texts().items():
+        (GOLDEN / f"{name}.sh").write_text(text, encoding="utf-8")

@@ -1,0 +1,62 @@
+import pytest
+
+from tashictl.model.steps import AwaitQmp, PutImage, Step
+from tashictl.planning import summary
+from tests.planning.script_cases import AT, HOST, STEPS
+
+EVERY: dict[str, Step] = {
+    **STEPS,
+    "await-qmp": AwaitQmp(**AT, socket=f"{AT['run_folder']}/qmp.sock"),
+    "put-image": PutImage(**HOST, path="/a.img.part", size_bytes=14_000_000, sha256="9f3a"),
+}
+WORDS = {
+    "write-manifest": "phase creating",
+    "write-manifest-started": "phase running",
+    "create-overlay": "if it is not there",
+    "check-image": "data.img",
+    "write-ifup": "/etc/qemu-ifup.1",
+    "add-tap": "tashi1.0",
+    "start-qemu": "qemu-system-x86_64",
+    "await-qmp": "qmp.sock",
+    "kill-qemu": "7c1e0000…",
+    "remove-tap": "tashi1.0",
+    "remove-dir": AT["folder"],
+    "make-folder": "images/sub",
+    "place-image": "9f3a9f3a…",
+    "remove-file": "a.img.part",
+    "put-image": "13.4 MiB",
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_each_step_is_told_in_one_line_that_names_its_thing(name: str) -> None:
+    line = summary.line(EVERY[name])
+
+    assert WORDS[name] in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message", "told"),
+    [
+        ("create-overlay", {}, "", ("disk", "disk0.qcow2, overlay on a b.qcow2")),
+        (
+            "create-overlay",
+            {},
+            "is there already",
+            ("disk", "disk0.qcow2, overlay on a b.qcow2, kept"),
+        ),
+        ("check-image", {}, "", ("disk", "data.img, persistent")),
+        ("add-tap", {}, "", ("nic", "tashi1.0")),
+        ("kill-qemu", {"pid": "47"}, "", ("qemu", "pid 47 ended")),
+        ("kill-qemu", {}, "not running", ("qemu", "was not running")),
+        ("remove-tap", {}, "", ("nic", "tashi1.0 removed")),
+        ("remove-dir", {}, "", ("folder", "removed")),
+        ("write-manifest", {}, "", None),
+        ("write-ifup", {}, "", None),
+    ],
+)
+def test_what_is_told_of_a_step_that_was_done(
+    name: str, data: dict[str, str], message: str, told: tuple[str, str] | None
+) -> None:
+    assert summary.told(EVERY[name], data, message) == told
