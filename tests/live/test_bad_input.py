@@ -219,13 +219,13 @@ def test_secrets_that_others_can_read_are_refused(
 def test_a_configuration_of_someone_else_is_not_believed(cluster: Tashictl, tmp_path: Path) -> None:
     path = tmp_path / "Tashi.cfg"
     path.write_text("[Tashictl]\nclusterId = 123456789012\n", encoding="utf-8")
-    for spoil in (lambda: os.chown(path, 1234, 1234), lambda: path.chmod(0o666)):
-        spoil()
+    for owner, mode in ((1234, 0o644), (0, 0o666)):
+        os.chown(path, owner, owner)
+        path.chmod(mode)
         argv = ("--cluster", str(tmp_path), "config", "show", "-o", "json")
         result = cluster.run(*argv, check=False)
         assert result.rc in (2, 7), str(result)
         invariants.refused(result, result.rc, "Tashi.cfg")
-        os.chown(path, 0, 0)
 
 
 def test_an_inventory_of_someone_else_is_not_run(cluster: Tashictl, tmp_path: Path) -> None:

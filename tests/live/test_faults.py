@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -86,7 +87,10 @@ def _cases() -> list[Case]:
     found = []
     for operation, steps in (("create", CREATE), ("destroy", DESTROY)):
         for (place, step), (turn, moment) in product(enumerate(steps), enumerate(MOMENTS)):
-            kinds = {"kill": [("destroy", "create"), ("resume", "undo")], "cut": [("create",)]}
+            kinds: dict[str, list[tuple[str, ...]]] = {
+                "kill": [("destroy", "create"), ("resume", "undo")],
+                "cut": [("create",)],
+            }
             if operation == "destroy":
                 kinds["cut"] = [("destroy", "resume")]
             for action, groups in kinds.items():
@@ -229,8 +233,8 @@ def cluster(
 @pytest.fixture(scope="module")
 def matrix(lab: Lab, cluster: Tashictl, request: pytest.FixtureRequest) -> Iterator[Matrix]:
     """The cases of the tests that were selected."""
-    chosen = [
-        item.callspec.params["case"]
+    chosen: list[Case] = [
+        cast(Case, item.callspec.params["case"])
         for item in request.session.items
         if isinstance(item, pytest.Function)
         and item.path == Path(__file__)

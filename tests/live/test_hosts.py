@@ -24,6 +24,8 @@ def fresh(
     """A cluster with an inventory and no host yet; the hosts are wiped behind it."""
     directory = tmp_path_factory.mktemp("hosts") / "cluster"
     made = clusters.init_cluster(lab, directory, tashictl_argv)
+    with (directory / "Tashi.cfg").open("a", encoding="utf-8") as handle:
+        handle.write("connectTimeout = 2\n")
     clusters.write_inventory(directory, lab)
     yield made
     for host in lab.hosts:

@@ -89,6 +89,17 @@ def test_one_vm_does_not_shut_out_another(ground: Ground) -> None:
     assert answer.refused == ()
 
 
+def test_an_operation_that_was_given_out_twice_is_refused(ground: Ground) -> None:
+    folder = MakeFolder(**{**ground.at, "uuid": OTHER_UUID, "folder": "/x"}, path="/tmp")
+    ground.ok(folder, uuid=OTHER_UUID)
+
+    assert refused(ground) == ("twice", "5")
+    assert refused(ground, attempt=2) == ("twice", "5")
+
+    ground.ok(folder, uuid=OTHER_UUID, attempt=2)
+    ground.ok(ground.manifest(), operation=6, counter=6)
+
+
 def test_too_late_by_the_hosts_clock(ground: Ground) -> None:
     why, now = refused(ground, not_after_s=int(time.time()) - 1)
 
