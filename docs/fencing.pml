@@ -1,8 +1,8 @@
-/* Fencing, as planning/shell.py does it: one VM on one host; a create, two destroys and two
- * recoveries by controllers that die or stop at any point; scripts that arrive late, are ended by
- * their deadline between any two steps, and whose answers get lost.
+/* Fencing, as planning/shell.py does it: one VM on one host; a create, a destroy and two recoveries
+ * (one with PRUNE and REBUILD) by controllers that die or stop at any point; scripts that arrive
+ * late, are ended by their deadline between any two steps, and whose answers get lost.
  *
- *   spin -a [-D...] docs/fencing.pml && cc -O2 -DSAFETY -o pan pan.c && ./pan -m1000000 -w26
+ *   spin -a [-D...] docs/fencing.pml && cc -O2 -DSAFETY -o pan pan.c && ./pan -m1000000 -w24
  *
  *   (nothing)        0 errors: at most one QEMU; what is recorded as gone stays gone; what is
  *                    recorded as running runs
@@ -18,6 +18,11 @@
  *                    check and waited for the VM's lock
  */
 #define SCRIPTS 9
+#ifdef NOTAFTER
+#define OLD (fence_by < expired)
+#else
+#define OLD true
+#endif
 #define RANK(e, o, a) ((e) * 64 + (o) * 8 + (a))
 
 mtype = { NONE, WORKING, RUNNING, GONE };   /* the record */
@@ -133,6 +138,8 @@ inline raise_attempt() {
 #ifndef NOATTEMPT
   atomic { if :: op == my_op && epoch == my_epoch -> attempt++; my_try = attempt
               :: else -> goto leave fi }
+#else
+  skip
 #endif
 }
 
@@ -199,11 +206,7 @@ leave:
 proctype Pruner() {
   do
   :: expired < sent -> expired = sent       /* time passes */
-  :: atomic { !lock && !folder && fence > 0
-#ifdef NOTAFTER
-       && fence_by < expired
-#endif
-       -> fence = 0; fence_file = false }
+  :: atomic { (!lock && !folder && fence > 0 && OLD) -> fence = 0; fence_file = false }
   :: break
   od
 }
@@ -232,8 +235,8 @@ proctype Rebuilder() {
 init {
   atomic {
     run Creator(); run Destroyer(); run Recoverer();
-#ifndef REBUILD
-    run Recoverer(); run Destroyer();
+#if !defined(REBUILD) && !defined(PRUNE)    /* else there are too many states */
+    run Recoverer();
 #endif
 #ifdef PRUNE
     run Pruner();

@@ -31,11 +31,11 @@ def test_each_error_has_the_exit_code_of_the_contract(kind: type[TashiError], co
 
 
 def test_there_is_no_error_without_a_code_here_and_a_place_in_the_drawing() -> None:
-    kinds = every(TashiError) - {TashiError, Problems}
+    kinds = {k for k in every(TashiError) if k.__module__ == errors.__name__}
 
-    assert kinds == set(CODES)
+    assert kinds - {TashiError, Problems} == set(CODES)
     drawn = errors.__doc__ or ""
-    for kind in (*kinds, Problems):
+    for kind in kinds:
         assert kind.__name__ in drawn
     for kind, code in CODES.items():
         line = next(x for x in drawn.splitlines() if f"-- {kind.__name__} " in x)

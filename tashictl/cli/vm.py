@@ -10,7 +10,7 @@ import click
 from tashictl.cli import commands, desk, listings, output
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
-from tashictl.errors import Interrupted, NoSuchTarget, PartialResult, TashiError, exit_code_of
+from tashictl.errors import Interrupted, NoSuchTarget, PartialResult, TashiError, raise_all
 from tashictl.model import names, units
 from tashictl.model.state import State
 from tashictl.model.vm import Vm
@@ -139,15 +139,15 @@ def _destroy_all(
             failed.append(error)
     if not face.for_people:
         output.emit_list(face, gone, listings.vm_table(at.scene()))
-    if failed and len(chosen) == 1:
-        raise failed[0]
-    if failed:
-        from tashictl.cli import errors_text, options
-
-        paint = options.paint_for(face.streams.stderr, face.color, face.streams.env)
-        for failure in failed:
-            face.streams.stderr.write(errors_text.render_text(failure, paint))
-        return PartialResult.exit_code if gone else exit_code_of(failed[0])
+    if failed and gone:
+        raise PartialResult(
+            "E-PARTIAL",
+            f"{len(failed)} of {len(chosen)} are not destroyed",
+            cause="; ".join(str(failure) for failure in failed),
+            hint="tashictl op list",
+            leftovers=[line for failure in failed for line in failure.leftovers],
+        )
+    raise_all(failed)
     return 0
 
 

@@ -79,6 +79,11 @@ class Execution:
             else:
                 self._direct(batch, undo)
 
+    def begins(self, plan: Plan, index: int) -> None:
+        """Write down that a step begins which the operation carries out itself."""
+        step = plan[index]
+        self._begin(Batch(host=step.host, indexes=(index,), steps=(step,)), undo=False)
+
     def _begin(self, batch: Batch, undo: bool) -> None:
         begun = Begun(
             at=self._now(), attempt=self.attempt, host=batch.host, steps=batch.indexes, undo=undo
@@ -308,7 +313,8 @@ class _Watch:
     def seconds(self, place: int) -> float:
         """How long the step at this place of the batch took, as seen from here."""
         begun, ended = self._times_s["B"], self._times_s["E"]
-        return round(ended[place] - begun[place], 3) if place < len(ended) else 0.0
+        told = place < min(len(begun), len(ended))
+        return round(ended[place] - begun[place], 3) if told else 0.0
 
 
 def _same(a: Begun, b: Begun) -> bool:

@@ -221,7 +221,9 @@ def record_facts(record: HostRecord, facts: HostFacts, context: Context) -> Host
     if state is not HostState.Drained:
         fits = version_fits(facts.qemu_version, context)
         state = HostState.Normal if fits else HostState.VersionMismatch
-    return replace(record, up=True, last_contact=facts.at, facts=facts, state=state)
+    # VMs and images have tables of their own; here they would only make the file long.
+    kept = replace(facts, vms=(), images=())
+    return replace(record, up=True, last_contact=facts.at, facts=kept, state=state)
 
 
 def version_fits(version: str | None, context: Context) -> bool:

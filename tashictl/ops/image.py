@@ -110,6 +110,7 @@ def _one_host(execution: Execution, content: Content, host: HostConfig, first: i
     content.source.seek(0)
     limit_s = execution.context.settings.tashictl.connect_timeout_s + 60
     deadline_s = started_s + limit_s + image.size_bytes / BYTES_PER_S
+    execution.begins(plan, first + 1)
     reply = world.remote.put(host, content.source, stream.path, image.size_bytes, deadline_s)
     if reply.fault is not None:
         raise answers.unreachable(host.name, reply)

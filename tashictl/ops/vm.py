@@ -16,6 +16,7 @@ from tashictl.errors import (
     TashiError,
     raise_all,
 )
+from tashictl.model.cluster import Cluster
 from tashictl.model.operation import Status
 from tashictl.model.state import State
 from tashictl.model.steps import Plan
@@ -28,7 +29,7 @@ from tashictl.ops.ports import Transaction, World
 from tashictl.planning import create as create_plan
 from tashictl.planning import destroy as destroy_plan
 from tashictl.planning import machine, placement, qemu_hints, request
-from tashictl.planning.placement import Decision
+from tashictl.planning.placement import Decision, Want
 from tashictl.planning.request import RawVm
 
 
@@ -78,20 +79,7 @@ def place(
 ) -> Draft:
     """Choose a host for `vm` and plan its start there, or leave it Pending with the reason."""
     cluster = context.cluster(state)
-    hints = vm.spec.hints
-    asked = asked_host or hints.get("targetHost")
-    dense = hints.get("densePack")
-    decision = placement.choose(
-        cluster,
-        placement.Want(
-            name=vm.name,
-            user=vm.user,
-            spec=vm.spec,
-            target=request.target_of(asked, cluster) if asked else None,
-            elsewhere=asked_host is None and hints.get("allowElsewhere", "").lower() == "true",
-            dense=context.settings.dense_pack if dense is None else dense.lower() == "true",
-        ),
-    )
+    decision = placement.choose(cluster, _want(context, cluster, vm, asked_host))
     if decision.hopeless:
         raise NoCapacity(
             "E-CAPACITY",
@@ -101,7 +89,7 @@ def place(
         )
     if decision.host is None:
         if asked_host is not None:  # it waits for that host and no other
-            hints = {k: v for k, v in hints.items() if k != "allowElsewhere"}
+            hints = {k: v for k, v in vm.spec.hints.items() if k != "allowElsewhere"}
             vm = replace(vm, spec=replace(vm.spec, hints={**hints, "targetHost": asked_host}))
         return Draft(vm=replace(vm, reason=decision.reason), plan=(), decision=decision)
     host = context.host(state, decision.host)
@@ -119,6 +107,20 @@ def place(
     )
     plan = create_plan.plan(placed, host, cluster.networks, context.settings, context.ifup_template)
     return Draft(vm=placed, plan=plan, decision=decision)
+
+
+def _want(context: Context, cluster: Cluster, vm: Vm, asked_host: str | None) -> Want:
+    hints = vm.spec.hints
+    asked = asked_host or hints.get("targetHost")
+    dense = hints.get("densePack")
+    return Want(
+        name=vm.name,
+        user=vm.user,
+        spec=vm.spec,
+        target=request.target_of(asked, cluster) if asked else None,
+        elsewhere=asked_host is None and hints.get("allowElsewhere", "").lower() == "true",
+        dense=context.settings.dense_pack if dense is None else dense.lower() == "true",
+    )
 
 
 # -- create and schedule
@@ -153,7 +155,8 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
 
 def _settle_name(world: World, context: Context, name: str) -> None:
     """Finish or take back what was interrupted on a VM of that name."""
-    vm = world.store.read().vm_named(name)
+    found = (vm for vm in world.store.read().vms.values() if vm.name == name)
+    vm = next(found, None)
     if vm is None or vm.operation is None:
         return
     journal = world.journals.read(vm.operation.id)
@@ -254,11 +257,12 @@ def destroy(world: World, context: Context, name: str) -> Vm:
         current = world.store.read().vms.get(vm.id)
         if current is None:
             raise no_such_vm(name)
+        if current.host is not None:
+            stack.enter_context(world.locks.host_shared(current.host))
         old = finish.take_old(world, current, stack)
         execution, plan = _claim_destroy(world, context, current, stack)
         finish.supersede(world, old)
         if execution is not None:
-            stack.enter_context(world.locks.host_shared(current.host or ""))
             finish.only_forward(execution, current, plan)
         else:
             world.locks.forget_vm(vm.id)

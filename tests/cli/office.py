@@ -18,6 +18,7 @@ from tashictl.adapters.store.tiny import TinyStore
 from tashictl.cli import main, options, wiring
 from tashictl.model.host import HostRecord
 from tests.cli import stage as face
+from tests.ops import hosts
 from tests.ops import stage as world
 
 INVENTORY = """\
@@ -61,10 +62,10 @@ class Office:
         patch.setenv("HOME", str(home))
         self.clock = world.Clock()
         journals = FileJournals(f"{self.folder}/state/journal", self.clock)
-        self.remote = world.Remote(journals, self.clock, [])
-        self.remote.hosts = {n: world.Host() for n in ("node1", "node2", "node3")}
+        self.remote = hosts.Remote(journals, self.clock, [])
+        self.remote.hosts = {n: hosts.Host() for n in ("node1", "node2", "node3")}
         patch.setattr(wiring, "Dispatch", lambda _transports: self.remote)
-        patch.setattr(wiring, "qmp", world.Qmp())
+        patch.setattr(wiring, "qmp", hosts.Qmp())
 
     def run(self, *words: str, answer: str = "", tty: bool = False) -> Done:
         """Run one command line."""

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -262,3 +262,11 @@ def is_free(path: Path) -> bool:
         except BlockingIOError:
             return False
         return True
+
+
+def wait_for(what: Callable[[], object], seconds: float = 5.0) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.01)

@@ -6,7 +6,8 @@ from tashictl import errors
 from tashictl.model.vm import Seen, TashiState, Vm, Wanted
 from tashictl.ops import recover
 from tashictl.ops import vm as ops
-from tests.ops.stage import Stage, Trouble, raw
+from tests.ops.hosts import Trouble
+from tests.ops.stage import Stage, raw
 
 STEPS = ("KillQemu", "RemoveTap", "RemoveDir")
 

@@ -9,7 +9,8 @@ from tashictl import errors
 from tashictl.model.host import HostConfig, HostState
 from tashictl.model.script import Fault, Reply
 from tashictl.ops import host as ops
-from tests.ops.stage import CLUSTER, KEY, OTHER_KEY, Stage, an_image, facts
+from tests.ops.hosts import KEY, OTHER_KEY
+from tests.ops.stage import CLUSTER, Stage, an_image, facts
 
 NEW = HostConfig(name="node3", address="node3")
 

@@ -10,7 +10,8 @@ from tashictl.model.image import Image
 from tashictl.model.script import Fault, Reply
 from tashictl.model.steps import MakeFolder, PlaceImage
 from tashictl.ops import image as ops
-from tests.ops.stage import Stage, Trouble, content
+from tests.ops.hosts import Trouble
+from tests.ops.stage import Stage, content
 
 DATA = b"an image"
 FOLDER = "/var/lib/tashi/shared/images"

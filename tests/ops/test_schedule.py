@@ -4,8 +4,10 @@ import pytest
 
 from tashictl import errors
 from tashictl.model.vm import TashiState, Vm
+from tashictl.ops import recover
 from tashictl.ops import vm as ops
-from tests.ops.stage import Stage, Trouble, raw
+from tests.ops.hosts import Trouble
+from tests.ops.stage import Stage, raw
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_ctrl_c_holds_what_is_being_started_and_starts_nothing_more(
     assert waiting[0].uuid not in stage.host().running
 
 
-def test_a_host_that_does_not_answer_leaves_a_tombstone_of_it(
+def test_a_host_that_does_not_answer_keeps_its_claim_until_it_was_asked(
     stage: Stage, waiting: list[Vm]
 ) -> None:
     stage.remote.upon("StartQemu", Trouble.MUTE)
@@ -94,7 +96,27 @@ def test_a_host_that_does_not_answer_leaves_a_tombstone_of_it(
 
     assert isinstance(error, errors.Uncertain)
     left = stage.state.vms[waiting[0].id]
-    assert (left.host, left.state) == ("node1", TashiState.Destroying)
+    assert (left.host, left.state) == ("node1", TashiState.Activating)
+
+    recover.settle(stage.world, stage.context, left.id)
+
+    found = stage.state.vms[left.id]  # its QEMU answers, and it is wanted
+    assert (found.host, found.state) == ("node1", TashiState.Running)
+    assert left.uuid in stage.host().running
+
+
+def test_one_that_did_not_start_before_the_host_went_away_becomes_held(
+    stage: Stage, waiting: list[Vm]
+) -> None:
+    stage.remote.upon("StartQemu", Trouble.LOST)
+    stage.remote.upon("KillQemu", Trouble.UNSENT)
+    ops.schedule(stage.world, stage.context)
+
+    recover.settle(stage.world, stage.context, waiting[0].id)
+
+    held = stage.state.vms[waiting[0].id]
+    assert (held.host, held.state) == (None, TashiState.Held)
+    assert waiting[0].uuid not in stage.host().running
 
 
 def test_an_old_database_places_nothing(stage: Stage, waiting: list[Vm]) -> None:

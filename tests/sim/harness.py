@@ -54,13 +54,9 @@ from tests.sim.things import (
     SETTINGS,
     TEMPLATE,
     furnish,
+    scratch_root,
 )
 from tests.sim.watched import WatchedJournals, WatchedRemote, WatchedStore
-
-
-def scratch_root() -> str | None:
-    """Memory where there is some: a run makes thousands of small files."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 class Cluster:

@@ -79,9 +79,7 @@ def _spawn(wiring: Wiring, number: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _init_of(
-    wiring: Wiring, number: int, holder: subprocess.Popen[bytes], deadline: float
-) -> int:
+def _init_of(wiring: Wiring, number: int, holder: subprocess.Popen[bytes], deadline: float) -> int:
     """Pid, in our namespace, of the host's first process: nsenter > unshare > init."""
     while time.monotonic() < deadline and holder.poll() is None:
         for child in children(holder.pid):

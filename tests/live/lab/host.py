@@ -239,18 +239,24 @@ class Host:
             self.start()
         self.resume_network()
         self.run("rm -f /run/lab-no-sshd; kill -CONT $(cat /run/sshd.pid)")
-        self.run("for f in /root/.ssh /home/*/.ssh; do [ ! -e $f/away ] || "
-                 "mv $f/away $f/authorized_keys; done")
+        self.run(
+            "for f in /root/.ssh /home/*/.ssh; do [ ! -e $f/away ] || "
+            "mv $f/away $f/authorized_keys; done"
+        )
         self.restore_qemu()
         self._await_port(open_wanted=True)
 
     def wipe(self) -> None:
         """Removes all of tashictl's: QEMUs, links named tashi*, folders, /etc/qemu-ifup*."""
-        self.run("for p in /proc/[0-9]*; do case $(readlink $p/exe) in *qemu-system*) "
-                 "kill -KILL ${p#/proc/};; esac; done")
+        self.run(
+            "for p in /proc/[0-9]*; do case $(readlink $p/exe) in *qemu-system*) "
+            "kill -KILL ${p#/proc/};; esac; done"
+        )
         self.run("for l in /sys/class/net/tashi*; do [ ! -e $l ] || ip link del ${l##*/}; done")
-        self.run("rm -rf /run/tashi /var/lib/tashi/* /var/lib/tashi/.[!.]* /etc/qemu-ifup*; "
-                 "rmdir /var/lib/tashi 2>/dev/null || true")
+        self.run(
+            "rm -rf /run/tashi /var/lib/tashi/* /var/lib/tashi/.[!.]* /etc/qemu-ifup*; "
+            "rmdir /var/lib/tashi 2>/dev/null || true"
+        )
 
     # helpers
 

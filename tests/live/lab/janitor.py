@@ -52,9 +52,7 @@ def main() -> None:
     Path(slot_file).unlink(missing_ok=True)
 
 
-def _mount_disks(
-    source: str, directory: Path, hosts: range, disk_mib: str, tashi_mib: str
-) -> None:
+def _mount_disks(source: str, directory: Path, hosts: range, disk_mib: str, tashi_mib: str) -> None:
     """One tmpfs for each host's overlay and, unless `tashi_mib` is 0, one for /var/lib/tashi."""
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     top = directory / "disks"

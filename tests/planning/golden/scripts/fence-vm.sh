@@ -46,6 +46,9 @@ hc=; he=0; hk=0; [ -s "$L/cluster" ] && read -r hc he hk hw <"$L/cluster"
 [ -z "$hc" ] || [ "$hc" = "$C" ] || refuse foreign "$hc" "$hw"
 [ "$he" -le "$EPOCH" ] || refuse epoch "$he"
 [ "$he" -lt "$EPOCH" ] || [ "$hk" -le "$COUNTER" ] || refuse counter "$hk"
+if [ "$hk" = "$OP" ] && grep -l "^$EPOCH $OP " "$L/$C/fence/"* 2>/dev/null | grep -qvxF "$F"; then
+  refuse twice "$OP"
+fi
 if [ "$hc $he $hk" != "$C $EPOCH $COUNTER" ]; then
   { printf '%-79.79s\n' "$C $EPOCH $COUNTER $WHO" 1<>"$L/cluster"; } 2>/dev/null \
     || refuse folder "$L/cluster"
