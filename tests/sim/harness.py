@@ -81,13 +81,10 @@ class Cluster:
             ),
             ifup_template=TEMPLATE.read_text(),
         )
+        self.hosts = tuple(self.network.hosts.values())
         for host in self.hosts:
             furnish(host)
         self._controllers = 0
-
-    @property
-    def hosts(self) -> tuple[SimHost, ...]:
-        return tuple(self.network.hosts.values())
 
     def controller(
         self,
@@ -252,6 +249,7 @@ class Controller:
             outcome = type(error).__name__
             self.problem(f"traceback: {outcome}: {error}")
         self.dead = True
+        self.journals.let_go()
         if self.power_cut:
             self.cluster.timeline.sleep(30.0)  # until this machine is up again
             self.cluster.watch.gone -= self.store.lose()

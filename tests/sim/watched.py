@@ -165,6 +165,11 @@ class WatchedJournals:
         self._owner.alive("journal discard")
         self._real.discard(operation_id)
 
+    def let_go(self) -> None:
+        """The process has ended, and the kernel closes what it held."""
+        for journal in self._held.values():
+            journal.close()
+
     def lose(self, names: bool) -> None:
         """The power was cut: notes are gone, and with `names` journals that were just made."""
         for operation, journal in self._held.items():
