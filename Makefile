@@ -42,9 +42,10 @@ coverage: $(BIN)/tashictl ## branch coverage of the fast tests
 mutants: $(BIN)/tashictl ## mutation testing of model, planning, execute and store (long)
 	$(BIN)/mutmut run; $(BIN)/mutmut results
 
-model: ## check the model of the fencing with spin
-	cd docs && spin -a fencing.pml && cc -O2 -w -o /tmp/tashictl-pan pan.c && rm -f pan.* \
-	  && /tmp/tashictl-pan -m200000 | grep errors; rm -f /tmp/tashictl-pan docs/*.trail
+model: ## check the model of the fencing with spin (1.6 GB of memory)
+	@t=$$(mktemp -d) && cd $$t && for v in '' '-DPRUNE -DNOTAFTER' '-DREBUILD'; do \
+	  spin -a $$v $(CURDIR)/docs/fencing.pml && cc -O2 -DSAFETY -w -o pan pan.c \
+	  && ./pan -m1000000 -w24 | grep 'errors:' && echo "as it should be: $$v" || exit 1; done; rm -rf $$t
 
 packages: ## install the Debian packages of the lab, where apt-get is there
 	@sh tests/live/packages.sh

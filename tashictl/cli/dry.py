@@ -102,7 +102,7 @@ def planned(
                 epoch=meta.epoch,
                 operation=operation,
                 attempt=1,
-                counter=operation,
+                seen=operation - 1,
                 generation=1,
                 uuid=batch.steps[0].uuid,
                 lib_dir=ours.lib_dir,

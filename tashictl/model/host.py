@@ -95,7 +95,10 @@ class HostFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class HostRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A host as the database keeps it: decisions of the operator and the last observation."""
+    """A host as the database keeps it: decisions of the operator and the last observation.
+
+    `seen_operation` is the last operation that is known to have reached it.
+    """
 
     id: int
     name: str
@@ -105,6 +108,7 @@ class HostRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reserved_for: tuple[str, ...] = ()
     notes: str = ""
     facts: HostFacts | None = None
+    seen_operation: int = 0
 
 
 def seen_of(fact: VmFact | None) -> Seen:

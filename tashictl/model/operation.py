@@ -26,8 +26,7 @@ class Status(Enum):
 class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The first line of a journal: all that recovery needs, also without the database.
 
-    `vm` is the record that the operation began with; `hold` means that, taken back, it stays as
-    Held rather than to be removed; times are ISO-8601 UTC.
+    `vm` is the record that the operation began with; times are ISO-8601 UTC.
     """
 
     schema: int = JOURNAL_SCHEMA
@@ -39,7 +38,6 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     epoch: int
     plan: Plan
     vm: Vm | None = None
-    hold: bool = False
 
 
 class Begun(Struct, frozen=True, kw_only=True, tag=True):

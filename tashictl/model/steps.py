@@ -184,17 +184,18 @@ Plan = tuple[Step, ...]
 class Fence(Struct, frozen=True, kw_only=True):
     """What a changing script carries so that a late or repeated one does nothing.
 
-    (epoch, operation, attempt) are compared with what the host knows of `uuid`; `counter` is the
-    database's operation counter, compared with the highest one the host has seen: a host that
-    knows more proves the database to be an old copy; so does a manifest of a higher `generation`.
-    `not_after_s` is in the host's clock. `uuid` is ``host`` for what concerns no single VM.
+    (epoch, operation, attempt) are compared with what the host knows of `uuid`. `seen` is the last
+    operation that the database knows the host to have seen: where the host knows a later one, and
+    it is not this very operation of this VM, the database is an old copy, or another operation of
+    ours is quicker. A manifest of a higher `generation` proves an old copy too. `not_after_s` is in
+    the host's clock. `uuid` is ``host`` for what concerns no single VM.
     """
 
     cluster: str
     epoch: int
     operation: int
     attempt: int
-    counter: int
+    seen: int
     generation: int
     uuid: str
     lib_dir: str

@@ -147,11 +147,15 @@ class Observed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class OperationRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The operation that holds a VM; its journal says how far it got."""
+    """The operation that holds a VM; its journal says how far it got.
+
+    `hold` means that the VM was waiting before: taken back, it stays as Held.
+    """
 
     id: int
     kind: OperationKind
     started: str
+    hold: bool = False
 
 
 class Vm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

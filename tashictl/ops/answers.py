@@ -73,7 +73,7 @@ def refusal(host: str, why: str, value: str) -> TashiError:
             hint="use a host of this cluster, or free it there first",
             host=host,
         )
-    if why in ("epoch", "counter", "generation", "twice"):
+    if why in ("epoch", "counter", "generation"):
         return NotPermitted(
             "E-OLD-DATABASE",
             f"{host} knows more than the database ({why} {value})",

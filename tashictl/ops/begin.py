@@ -28,13 +28,12 @@ def refuse_stale(state: State) -> None:
 
 
 class Opening(Struct, frozen=True, kw_only=True):
-    """What an operation begins with; `vm` and `hold` as in the journal's header."""
+    """What an operation begins with; `vm` as in the journal's header."""
 
     operation: OperationRef
     target: str
     plan: Plan
     vm: Vm | None = None
-    hold: bool = False
 
 
 def new_operation(world: World, tx: Transaction, kind: OperationKind) -> OperationRef:
@@ -61,7 +60,6 @@ def open_operation(
         epoch=state.meta.epoch,
         plan=opening.plan,
         vm=opening.vm,
-        hold=opening.hold,
     )
     first = batches(header.plan, world.faults.split_at)[0]
     begun = Begun(at=header.started, attempt=1, host=first.host, steps=first.indexes)
@@ -97,6 +95,5 @@ def ids_of(state: State, operation: int, generation: int) -> Ids:
     return Ids(
         operation=operation,
         epoch=state.meta.epoch,
-        counter=max(state.meta.last_operation_id, operation),
         generation=generation,
     )

@@ -19,14 +19,15 @@ from tashictl.model.steps import AwaitQmp, Batch, Fence, Plan, Step, StepClass, 
 from tashictl.ops import answers
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Journal, World
-from tashictl.planning import scripts, summary
+from tashictl.planning import paths, scripts, summary
 from tashictl.planning.frames import Answer, parse
 
 _USUAL_LOCK_WAIT_S = 10
 _SLACK_S = 15.0
 _LISTEN_S = 5.0
 _NOT_LISTENING = "E-EXEC"  # of a stream: the host was reached, the socket was not
-_RETRIES = 3  # of a script that the host's fence refused for a reason that we could correct
+_RETRIES = 3  # of a script that the fence refused for a reason that we could correct
+_OVERTAKEN = 64  # times that other operations of ours may reach the host before this one
 
 
 class Ids(Struct, frozen=True, kw_only=True):
@@ -34,7 +35,6 @@ class Ids(Struct, frozen=True, kw_only=True):
 
     operation: int
     epoch: int
-    counter: int
     generation: int
 
 
@@ -48,6 +48,7 @@ class Execution:
         self.ids = ids
         self.attempt = max(1, journal.view.attempt)
         self.data: dict[str, str] = {}
+        self.seen: dict[str, int] = {}  # by host, the last operation that it saw
         self.unsent: set[int] = set()  # steps journalled as begun that surely never left
         self._lock_wait_s = _USUAL_LOCK_WAIT_S
         self._offset_s: dict[str, float] = {}
@@ -99,7 +100,8 @@ class Execution:
     # -- batches of scripted steps
 
     def _scripted(self, batch: Batch, undo: bool) -> None:
-        for _ in range(_RETRIES):
+        corrected = 0
+        for _ in range(_OVERTAKEN):
             script = self._script(batch)
             watch = _Watch(self, batch, script)
             self.unsent.difference_update(batch.indexes)
@@ -109,7 +111,10 @@ class Execution:
             answer = parse(reply.out, script.nonce)
             if not answer.refused or not answer.complete:
                 break
-            self._correct(batch, answer)  # raises where a second try is of no use
+            corrected += answer.refused[0] != "counter"
+            if corrected == _RETRIES:
+                break
+            self._correct(batch, answer)  # raises where another try is of no use
         for place in _answered(batch, answer):
             self._fault(batch.steps[place], "after")
         self._note(batch, answer, watch, undo)
@@ -123,7 +128,7 @@ class Execution:
             epoch=self.ids.epoch,
             operation=self.ids.operation,
             attempt=self.attempt,
-            counter=self.ids.counter,
+            seen=self._seen_by(batch.host),
             generation=self.ids.generation,
             uuid=batch.steps[0].uuid,
             lib_dir=ours.lib_dir,
@@ -133,6 +138,13 @@ class Execution:
         )
         timeout_s = int(ours.step_timeout_s) + wait_s
         return scripts.changing(batch, fence, self.world.dice.nonce(), timeout_s)
+
+    def _seen_by(self, host: str) -> int:
+        """The last operation that the host is known to have seen."""
+        if host not in self.seen:
+            record = self.world.store.read().hosts.get(host)
+            self.seen[host] = record.seen_operation if record is not None else 0
+        return self.seen[host]
 
     def _not_after(self, host: str, wait_s: int) -> int:
         offset_s = self._offset_s.get(host)
@@ -155,24 +167,33 @@ class Execution:
         if why == "late":
             self._offset_s[host] = int(value) - self.world.clock.now().timestamp()
             return
-        if why == "counter":
-            counter = self.world.store.read().meta.last_operation_id
-            if counter >= int(value):  # another operation of ours came first
-                self.ids = Ids(
-                    operation=ids.operation,
-                    epoch=ids.epoch,
-                    counter=counter,
-                    generation=ids.generation,
-                )
-                return
+        if why == "counter" and self._knows(value, rest[1] if len(rest) > 1 else ""):
+            self.seen[host] = int(value)
+            return
         if why == "newer" and rest[:2] == [str(ids.epoch), str(ids.operation)]:
             self.attempt = int(rest[2]) + 1  # our own operation, in a journal that was lost
             return
         self.unsent.update(batch.indexes)
-        if why in ("epoch", "counter", "generation", "twice"):
+        if why in ("epoch", "counter", "generation"):
             with self.world.store.transaction() as tx:
                 tx.mark_stale(f"{host} knows more ({why} {value})")
         raise answers.refusal(host, why, value)
+
+    def _knows(self, operation: str, uuid: str) -> bool:
+        """Whether an operation that reached a host is one of this database's: a quicker one.
+
+        It is when its VM is known, or its journal is there. What concerns no VM gives no id out.
+        """
+        state = self.world.store.read()
+        if not (operation.isascii() and operation.isdigit()):
+            return False
+        if int(operation) > state.meta.last_operation_id:
+            return False
+        if uuid == paths.HOST or any(vm.uuid == uuid for vm in state.vms.values()):
+            return True
+        journal = self.world.journals.read(int(operation))
+        vm = journal.header.vm if journal is not None else None
+        return vm is not None and vm.uuid == uuid
 
     def _note(self, batch: Batch, answer: Answer, watch: _Watch, undo: bool) -> None:
         entries = []

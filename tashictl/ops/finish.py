@@ -15,8 +15,7 @@ from tashictl.errors import (
     Uncertain,
     Unreachable,
 )
-from tashictl.model.host import HostRecord
-from tashictl.model.operation import Ended, Header, Status, UndoPlanned
+from tashictl.model.operation import Ended, Status, UndoPlanned
 from tashictl.model.state import State
 from tashictl.model.steps import Plan
 from tashictl.model.vm import Observed, Seen, Vm, Wanted
@@ -29,9 +28,9 @@ _KEPT_JOURNALS = 200  # of operations that have ended
 _PRUNE_EVERY = 50  # operations: to look at all journals costs more than to let some more lie
 
 
-def taken_back(tx: Transaction, header: Header, vm: Vm, reason: str) -> None:
+def taken_back(tx: Transaction, vm: Vm, reason: str) -> None:
     """A failed `vm create` leaves no record; one that was scheduled later is Held (Tashi)."""
-    if not header.hold:
+    if not _was_waiting(vm):
         tx.remove_vm(vm.id)
         return
     tx.put_vm(
@@ -69,7 +68,7 @@ def running(execution: Execution, vm: Vm) -> Vm:
     with world.store.closing_transaction() as tx:
         _still_ours(tx.state, vm)
         tx.put_vm(done)
-        _met(tx, vm.host, now)
+        met(tx, vm.host, execution.ids.operation, now)
     _end(execution, Status.DONE, "")
     return done
 
@@ -101,9 +100,11 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
         raise _with_leftovers(error, vm, second) from second
     with world.store.transaction() as tx:
         _still_ours(tx.state, vm)
-        taken_back(tx, journal.view.header, vm, reason)
+        taken_back(tx, vm, reason)
         if isinstance(error, Unreachable) and not undo:
-            _missed(tx, error.host)
+            missed(tx, vm.host, execution.ids.operation)
+        else:
+            met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
     _end(execution, Status.UNDONE, reason)
     world.locks.forget_vm(vm.id)
     if isinstance(error, Uncertain):  # it is certain now: nothing is left of it
@@ -136,7 +137,7 @@ def only_forward(execution: Execution, vm: Vm, plan: Plan) -> None:
     with world.store.closing_transaction() as tx:
         _still_ours(tx.state, vm, execution.ids.operation)
         tx.remove_vm(vm.id)
-        _met(tx, vm.host, iso(world.clock.now()))
+        met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
     _end(execution, Status.DONE, "")
     world.locks.forget_vm(vm.id)
 
@@ -175,10 +176,10 @@ def _leave(execution: Execution, vm: Vm, reason: str, error: BaseException) -> N
             return
         if current.operation.id == execution.ids.operation:
             # One that was scheduled is still wanted: taken back it becomes Held.
-            wanted = current.wanted if execution.journal.view.header.hold else Wanted.ABSENT
+            wanted = current.wanted if _was_waiting(current) else Wanted.ABSENT
             tx.put_vm(replace(current, wanted=wanted, reason=reason, observed=_unknown(vm, now)))
         if isinstance(error, Unreachable):
-            _missed(tx, error.host)
+            missed(tx, error.host, execution.ids.operation)
 
 
 def _unknown(vm: Vm, now: str) -> Observed:
@@ -219,16 +220,24 @@ def _still_ours(state: State, vm: Vm, operation: int | None = None) -> None:
         )
 
 
-def _met(tx: Transaction, host: str | None, now: str) -> None:
+def met(tx: Transaction, host: str | None, operation: int, now: str) -> None:
+    """Record that a host answered, and the operation that it has seen."""
     record = tx.state.hosts.get(host or "")
-    if record is not None and (record.up is not True or record.last_contact != now):
-        tx.put_host(replace(record, up=True, last_contact=now))
+    if record is not None:
+        seen = max(record.seen_operation, operation)
+        tx.put_host(replace(record, up=True, last_contact=now, seen_operation=seen))
 
 
-def _missed(tx: Transaction, host: str | None) -> None:
-    record: HostRecord | None = tx.state.hosts.get(host or "")
-    if record is not None and record.up is not False:
-        tx.put_host(replace(record, up=False))
+def missed(tx: Transaction, host: str | None, operation: int) -> None:
+    """Record that a host did not answer; whether it saw the operation is not known."""
+    record = tx.state.hosts.get(host or "")
+    if record is not None:
+        seen = max(record.seen_operation, operation)
+        tx.put_host(replace(record, up=False, seen_operation=seen))
+
+
+def _was_waiting(vm: Vm) -> bool:
+    return vm.operation is not None and vm.operation.hold
 
 
 def _number(text: str | None) -> int | None:

@@ -111,18 +111,21 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
             cause=f"{context.settings.tashictl.lib_dir}/cluster on the host says so",
             host=host.name,
         )
-    _claim(world, context, host)
+    seen = _claim(world, context, host, facts)
     with world.store.transaction() as tx:
         before = tx.state.hosts.get(host.name)
         record = before or HostRecord(id=tx.next_host_id(), name=host.name)
-        record = record_facts(record, facts, context)
+        record = replace(record_facts(record, facts, context), seen_operation=seen)
         tx.put_host(record)
         _note_images(tx, host.name, facts, context.settings.vfs_shared)
     return Checked(host=host.name, record=record, findings=findings(facts, context, host))
 
 
-def _claim(world: World, context: Context, host: HostConfig) -> None:
-    """Make the image folder; the script's fence writes down whose host it is, or refuses."""
+def _claim(world: World, context: Context, host: HostConfig, facts: HostFacts) -> int:
+    """Make the image folder; the script's fence writes down whose host it is, or refuses.
+
+    Returns the operation, the last one that the host has seen then.
+    """
     at = paths.at_host(host.name, context.settings)
     plan = (MakeFolder(**at, path=context.settings.image_folder),)
     with ExitStack() as stack:
@@ -131,8 +134,13 @@ def _claim(world: World, context: Context, host: HostConfig) -> None:
             operation = new_operation(world, tx, OperationKind.HOST_ADD)
             opening = Opening(operation=operation, target=host.name, plan=plan)
             execution = open_operation(world, context, tx, opening, stack)
+            # A host that was ours before, and that the database has forgotten, tells itself.
+            forgotten = host.name not in tx.state.hosts and facts.claimed_by is not None
+            if forgotten and facts.claimed_counter < operation.id:
+                execution.seen[host.name] = facts.claimed_counter
         execution.forward(plan)
         execution.journal.note(Ended(at=iso(world.clock.now()), status=Status.DONE))
+    return max(operation.id, facts.claimed_counter)
 
 
 def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[Checked]:

@@ -9,14 +9,14 @@ from typing import BinaryIO
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tashictl.errors import Conflict, InvalidRequest, TashiError
+from tashictl.errors import Conflict, InvalidRequest, TashiError, Unreachable
 from tashictl.model.host import HostConfig
 from tashictl.model.image import Image
 from tashictl.model.operation import Ended, Status, StepEnded
 from tashictl.model.state import State
 from tashictl.model.steps import PutImage
 from tashictl.model.vm import OperationKind
-from tashictl.ops import answers
+from tashictl.ops import answers, finish
 from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution
@@ -63,8 +63,9 @@ def put(world: World, context: Context, content: Content, hosts: Iterable[str]) 
                     _one_host(execution, content, host, 3 * place)
             except TashiError as error:
                 failed.append((host.name, error))
+                _record_failure(execution, host.name, error)
                 continue
-            known = _record(world, context, image, host.name)
+            known = _record(execution, image, host.name)
         status = Status.FAILED if failed else Status.DONE
         execution.journal.note(Ended(at=iso(world.clock.now()), status=status))
     return Imported(image=known or image, failed=tuple(failed))
@@ -129,8 +130,8 @@ def _one_host(execution: Execution, content: Content, host: HostConfig, first: i
     execution.part(plan, range(first + 2, first + 3))
 
 
-def _record(world: World, context: Context, image: Image, host: str) -> Image:
-    shared = context.settings.vfs_shared
+def _record(execution: Execution, image: Image, host: str) -> Image:
+    world, shared = execution.world, execution.context.settings.vfs_shared
     with world.store.transaction() as tx:
         before = tx.state.images.get(image.name)
         there = set(before.hosts if before else ()) | {host}
@@ -138,4 +139,14 @@ def _record(world: World, context: Context, image: Image, host: str) -> Image:
             there |= set(tx.state.hosts)
         known = replace(image, hosts=tuple(sorted(there)), shared=shared)
         tx.put_image(known)
+        finish.met(tx, host, execution.ids.operation, iso(world.clock.now()))
     return known
+
+
+def _record_failure(execution: Execution, host: str, error: TashiError) -> None:
+    world, operation = execution.world, execution.ids.operation
+    with world.store.transaction() as tx:
+        if isinstance(error, Unreachable):
+            finish.missed(tx, host, operation)
+        else:
+            finish.met(tx, host, operation, iso(world.clock.now()))

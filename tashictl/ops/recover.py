@@ -273,7 +273,8 @@ def _back(execution: Execution, vm: Vm, plan: Plan, reason: str) -> Outcome:
     undo_plan = create_plan.undo(plan, execution.journal.view.begun)
     execution.backward(undo_plan)
     with world.store.transaction() as tx:
-        finish.taken_back(tx, execution.journal.view.header, vm, reason)
+        finish.taken_back(tx, vm, reason)
+        finish.met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
     execution.journal.note(Ended(at=iso(world.clock.now()), status=Status.UNDONE, reason=reason))
     world.locks.forget_vm(vm.id)
     return Outcome(operation=execution.ids.operation, vm=None, status=Status.UNDONE)

@@ -102,7 +102,10 @@ def place(
         reason=None,
         spec=machine.freeze(vm.spec, uuid=vm.uuid, facts=facts, settings=context.settings),
         operation=OperationRef(
-            id=operation, kind=OperationKind.CREATE, started=iso(world.clock.now())
+            id=operation,
+            kind=OperationKind.CREATE,
+            started=iso(world.clock.now()),
+            hold=vm.id in state.vms,
         ),
     )
     plan = create_plan.plan(placed, host, cluster.networks, context.settings, context.ifup_template)
@@ -140,7 +143,7 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
                 vm=tx.next_vm_id(), operation=tx.next_operation_id(), uuid=world.dice.uuid()
             )
             decided = draft(world, context, tx.state, raw, ids)
-            execution = _claim(world, context, tx, decided, stack, hold=False)
+            execution = _claim(world, context, tx, decided, stack)
         if execution is None:
             for refusal in decided.decision.refusals:
                 world.report.note(f"{decided.vm.name}: {refusal.text}")
@@ -204,7 +207,7 @@ def _activate(world: World, context: Context, vm: Vm) -> Vm:
                 raise Conflict("E-CHANGED", f"{vm.name} is no longer waiting")
             operation = tx.next_operation_id()
             decided = place(world, context, tx.state, current, operation)
-            execution = _claim(world, context, tx, decided, stack, hold=True)
+            execution = _claim(world, context, tx, decided, stack)
         if execution is None:
             return decided.vm
         world.report.note(f"{vm.name}: placed on {decided.vm.host} ({decided.decision.why})")
@@ -217,8 +220,6 @@ def _claim(
     tx: Transaction,
     decided: Draft,
     stack: ExitStack,
-    *,
-    hold: bool,
 ) -> Execution | None:
     """Write the decision down: lock, journal, record; None for a VM that stays Pending."""
     vm, operation = decided.vm, decided.vm.operation
@@ -226,7 +227,7 @@ def _claim(
         tx.put_vm(vm)
         return None
     stack.enter_context(world.locks.vm(vm.id))
-    opening = Opening(operation=operation, target=vm.name, plan=decided.plan, vm=vm, hold=hold)
+    opening = Opening(operation=operation, target=vm.name, plan=decided.plan, vm=vm)
     execution = open_operation(world, context, tx, opening, stack)
     tx.put_vm(vm)
     return execution

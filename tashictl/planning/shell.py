@@ -51,24 +51,22 @@ within() { # resolved path $1 lies below the resolved folder $2
   [ "$f" != "${f#"$w"}" ] && [ -f "$f" ]; }
 """
 
-# The claim and the fence are overwritten in place, always 80 bytes: that needs no room, so that a
-# VM can be destroyed on a full disk too. An operation that another VM's fence knows as its own was
-# given out twice: by a database that is an old copy and has just caught up with the host's counter.
+# The claim and the fence are overwritten in place and never grow: that needs no room, so that a VM
+# can be destroyed on a full disk too. The claim names the last operation and its VM: a database
+# that does not know of it is an old copy, and would give ids out twice.
 FENCE = r"""
 now=$(date +%s); [ "$now" -le "$NOT_AFTER" ] || refuse late "$now"
 mkdir -p "$L/$C/fence" 2>/dev/null || refuse folder "$L/$C/fence"
 F="$L/$C/fence/$U"
 (: >>"$F" && : >>"$L/cluster.lock") 2>/dev/null || refuse folder "$F"
 exec 7>>"$L/cluster.lock"; flock -w "$WAIT" 7 || refuse busy host
-hc=; he=0; hk=0; [ -s "$L/cluster" ] && read -r hc he hk hw <"$L/cluster"
+hc=; he=0; hk=0; hu=; [ -s "$L/cluster" ] && read -r hc he hk hu hw <"$L/cluster"
 [ -z "$hc" ] || [ "$hc" = "$C" ] || refuse foreign "$hc" "$hw"
 [ "$he" -le "$EPOCH" ] || refuse epoch "$he"
-[ "$he" -lt "$EPOCH" ] || [ "$hk" -le "$COUNTER" ] || refuse counter "$hk"
-if [ "$hk" = "$OP" ] && grep -l "^$EPOCH $OP " "$L/$C/fence/"* 2>/dev/null | grep -qvxF "$F"; then
-  refuse twice "$OP"
-fi
-if [ "$hc $he $hk" != "$C $EPOCH $COUNTER" ]; then
-  { printf '%-79.79s\n' "$C $EPOCH $COUNTER $WHO" 1<>"$L/cluster"; } 2>/dev/null \
+[ "$he" -lt "$EPOCH" ] || [ "$hk" -le "$SEEN" ] || [ "$hk $hu" = "$OP $U" ] \
+  || refuse counter "$hk" "$hu"
+if [ "$he" -lt "$EPOCH" ] || [ "$hk" -lt "$OP" ]; then
+  { printf '%-119.119s\n' "$C $EPOCH $OP $U $WHO" 1<>"$L/cluster"; } 2>/dev/null \
     || refuse folder "$L/cluster"
 fi
 exec 7>&-; exec 9>>"$F"; flock -w "$WAIT" 9 || refuse busy vm
@@ -114,7 +112,7 @@ def fenced(fence: Fence, nonce: str, folder: str, run_folder: str) -> str:
         EPOCH=fence.epoch,
         OP=fence.operation,
         TRY=fence.attempt,
-        COUNTER=fence.counter,
+        SEEN=fence.seen,
         GEN=fence.generation,
         NOT_AFTER=fence.not_after_s,
         WAIT=fence.lock_wait_s,

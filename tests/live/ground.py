@@ -125,7 +125,7 @@ class Ground:
             "epoch": 1,
             "operation": 5,
             "attempt": 1,
-            "counter": 5,
+            "seen": 4,
             "generation": 1,
             "uuid": UUID,
             "lib_dir": str(self.lib),

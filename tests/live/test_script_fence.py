@@ -35,10 +35,11 @@ def test_the_first_script_claims_the_host_and_marks_its_progress(ground: Ground)
     answer = ground.ok(ground.manifest(), ground.harmless())
 
     assert list(answer.steps) == [0, 1]
-    assert ground.cluster_file.read_text().rstrip() == f"{CLUSTER} 1 5 dev@de'sk"
+    assert ground.cluster_file.read_text().rstrip() == f"{CLUSTER} 1 5 {UUID} dev@de'sk"
     assert ground.fence_file.read_text().rstrip() == "1 5 1 1 MakeFolder rc 0"
-    for lasting in (ground.cluster_file, ground.fence_file):
-        assert lasting.stat().st_size == 80  # overwritten in place: it needs no room
+    # Overwritten in place: it needs no room.
+    assert ground.cluster_file.stat().st_size == 120
+    assert ground.fence_file.stat().st_size == 80
 
 
 def test_the_same_script_may_come_twice(ground: Ground) -> None:
@@ -50,19 +51,19 @@ def test_the_same_script_may_come_twice(ground: Ground) -> None:
 def test_a_claim_that_gets_shorter_leaves_nothing_of_the_longer_one(ground: Ground) -> None:
     ground.ok(ground.manifest(), controller="somebody.with.a.long.name@" + "x" * 99)
 
-    ground.ok(ground.manifest(), operation=6, counter=6, controller="me@desk")
+    ground.ok(ground.manifest(), operation=6, seen=5, controller="me@desk")
 
-    assert ground.cluster_file.read_text().rstrip() == f"{CLUSTER} 1 6 me@desk"
-    assert ground.cluster_file.stat().st_size == 80
+    assert ground.cluster_file.read_text().rstrip() == f"{CLUSTER} 1 6 {UUID} me@desk"
+    assert ground.cluster_file.stat().st_size == 120
 
 
 @pytest.mark.parametrize(
     "later",
     [
         {"attempt": 2},
-        {"operation": 6, "counter": 6},
-        {"operation": 6, "counter": 6, "attempt": 1},
-        {"epoch": 2, "operation": 1, "counter": 1},
+        {"operation": 6, "seen": 5},
+        {"operation": 6, "seen": 5, "attempt": 1},
+        {"epoch": 2, "operation": 1, "seen": 0},
     ],
 )
 def test_what_is_later_comes_through_and_shuts_out_what_was_before(
@@ -73,7 +74,7 @@ def test_what_is_later_comes_through_and_shuts_out_what_was_before(
     ground.ok(ground.manifest(), **later)
 
     known = {"epoch": 1, "operation": 5, "attempt": 1, **later}
-    why = ground.run(ground.manifest(), counter=later.get("counter", 5)).refused
+    why = ground.run(ground.manifest(), seen=later.get("operation", 5)).refused
     if known["epoch"] == 2:
         assert why == ("epoch", "2")
     else:
@@ -81,10 +82,10 @@ def test_what_is_later_comes_through_and_shuts_out_what_was_before(
 
 
 def test_one_vm_does_not_shut_out_another(ground: Ground) -> None:
-    ground.ok(ground.manifest(), operation=6, counter=6)
+    ground.ok(ground.manifest(), operation=6, seen=5)
     folder = MakeFolder(**{**ground.at, "uuid": OTHER_UUID, "folder": "/x"}, path="/tmp")
 
-    answer = ground.run(folder, uuid=OTHER_UUID, operation=5, counter=6)
+    answer = ground.run(folder, uuid=OTHER_UUID, operation=5, seen=6)
 
     assert answer.refused == ()
 
@@ -93,11 +94,12 @@ def test_an_operation_that_was_given_out_twice_is_refused(ground: Ground) -> Non
     folder = MakeFolder(**{**ground.at, "uuid": OTHER_UUID, "folder": "/x"}, path="/tmp")
     ground.ok(folder, uuid=OTHER_UUID)
 
-    assert refused(ground) == ("twice", "5")
-    assert refused(ground, attempt=2) == ("twice", "5")
+    assert refused(ground) == ("counter", "5", OTHER_UUID)
+    assert refused(ground, attempt=2) == ("counter", "5", OTHER_UUID)
+    assert refused(ground, operation=6) == ("counter", "5", OTHER_UUID)
 
     ground.ok(folder, uuid=OTHER_UUID, attempt=2)
-    ground.ok(ground.manifest(), operation=6, counter=6)
+    ground.ok(ground.manifest(), operation=6, seen=5)
 
 
 def test_too_late_by_the_hosts_clock(ground: Ground) -> None:
@@ -128,10 +130,10 @@ def test_too_late_after_the_wait_for_the_lock(ground: Ground) -> None:
 
 def test_a_host_of_another_cluster(ground: Ground) -> None:
     ground.lib.mkdir()
-    ground.cluster_file.write_text("ffffffffffff 9 9 them@there or so\n")
+    ground.cluster_file.write_text("ffffffffffff 9 9 x them@there or so\n")
 
     assert refused(ground) == ("foreign", "ffffffffffff", "them@there", "or", "so")
-    assert ground.cluster_file.read_text() == "ffffffffffff 9 9 them@there or so\n"
+    assert ground.cluster_file.read_text() == "ffffffffffff 9 9 x them@there or so\n"
     assert not ground.folder.exists()
 
 
@@ -139,11 +141,12 @@ def test_a_host_of_another_cluster(ground: Ground) -> None:
     ("known", "why"),
     [
         ("2 0", ("epoch", "2")),
-        ("1 6", ("counter", "6")),
+        ("1 6 x", ("counter", "6", "x")),
+        ("1 5 x", ("counter", "5", "x")),
         ("2 99", ("epoch", "2")),
         ("0 99", ()),
-        ("1 5", ()),
-        ("1 4", ()),
+        ("1 4 x", ()),
+        ("1 3 x", ()),
     ],
 )
 def test_a_host_that_knows_a_newer_database(
@@ -250,9 +253,9 @@ def test_a_script_that_is_cut_short_on_its_way_does_nothing(ground: Ground) -> N
 
 def test_the_fence_outlives_the_vm_and_keeps_old_scripts_out(ground: Ground) -> None:
     ground.ok(ground.manifest())
-    ground.ok(ground.remove(), operation=6, counter=6)
+    ground.ok(ground.remove(), operation=6, seen=5)
 
-    assert refused(ground, counter=6) == ("newer", "1", "6", "1")
+    assert refused(ground, seen=6) == ("newer", "1", "6", "1")
     assert not ground.folder.exists()
 
 
@@ -314,7 +317,7 @@ def test_a_full_disk_refuses_before_anything_is_begun(ground: Ground) -> None:
 
 
 def test_a_full_disk_with_a_claim_refuses_at_the_fence_file(ground: Ground) -> None:
-    claim = f"printf '%s\\n' '{CLUSTER} 1 5 dev'\"@de'sk\" >cluster"
+    claim = f"printf '%s\\n' '{CLUSTER} 1 5 {UUID} dev' >cluster"
 
     out, seen = on_small_disk(ground, two(ground), f"{claim} && {FILL}")
 
@@ -324,7 +327,7 @@ def test_a_full_disk_with_a_claim_refuses_at_the_fence_file(ground: Ground) -> N
 
 def test_a_disk_that_is_full_later_fails_the_step_and_still_marks_it(ground: Ground) -> None:
     claim = (
-        f"printf '%s\\n' '{CLUSTER} 1 5 dev'\"@de'sk\" >cluster"
+        f"printf '%s\\n' '{CLUSTER} 1 5 {UUID} dev' >cluster"
         f" && mkdir -p {CLUSTER}/fence && printf '%-79s\\n' '1 4 1 x' >{CLUSTER}/fence/{UUID}"
     )
 
@@ -350,7 +353,7 @@ def test_on_a_full_disk_a_vm_can_still_be_destroyed(ground: Ground) -> None:
         f" && printf '%-79s\\n' '1 5 1 x' >{CLUSTER}/fence/{UUID}"
         f" && printf '%s\\n' '{ground.manifest().manifest}' >{CLUSTER}/{UUID}/manifest.json"
     )
-    text = ground.script(ground.kill(), ground.remove(), operation=6, counter=6).text
+    text = ground.script(ground.kill(), ground.remove(), operation=6, seen=5).text
 
     out, seen = on_small_disk(ground, text, f"{known} && {FILL}")
 

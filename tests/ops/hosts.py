@@ -69,7 +69,7 @@ class Host:
         self.taps: set[str] = set()
         self.running: set[str] = set()
         self.files: dict[str, bytes] = {}
-        self.claimed: tuple[str, int, int] | None = None  # cluster, epoch, counter
+        self.claimed: tuple[str, int, int, str] | None = None  # cluster, epoch, operation, uuid
         self.fences: dict[str, tuple[int, int, int]] = {}
         self.clock_ahead_s = 0
         self.refuses: list[str] = []  # reasons, one for each of the next scripts
@@ -86,14 +86,16 @@ class Host:
         now = int(now_s + self.clock_ahead_s)
         if now > fence.not_after_s:
             return f"late {now}"
-        cluster, epoch, counter = self.claimed or (fence.cluster, 0, 0)
+        cluster, epoch, last, uuid = self.claimed or (fence.cluster, 0, 0, "")
         if cluster != fence.cluster:
             return f"foreign {cluster} them@there"
         if epoch > fence.epoch:
             return f"epoch {epoch}"
-        if epoch == fence.epoch and counter > fence.counter:
-            return f"counter {counter}"
-        self.claimed = (fence.cluster, fence.epoch, fence.counter)
+        own = (last, uuid) == (fence.operation, fence.uuid)
+        if epoch == fence.epoch and last > fence.seen and not own:
+            return f"counter {last} {uuid}"
+        if epoch < fence.epoch or last < fence.operation:
+            self.claimed = (fence.cluster, fence.epoch, fence.operation, fence.uuid)
         known = self.fences.get(fence.uuid, (0, 0, 0))
         ours = (fence.epoch, fence.operation, fence.attempt)
         if known > ours:

@@ -1,6 +1,7 @@
 """`vm create`: what the host's fence refuses, what is Pending, and requests that are refused."""
 
 import pytest
+from msgspec import structs
 
 from tashictl import errors
 from tashictl.model.vm import TashiState
@@ -12,7 +13,7 @@ from tests.ops.stage import CLUSTER, Stage, an_image, facts, raw
 
 
 def test_a_host_of_another_cluster_is_left_alone(stage: Stage) -> None:
-    stage.host().claimed = ("ffffffffffff", 1, 1)
+    stage.host().claimed = ("ffffffffffff", 1, 1, "x")
 
     with pytest.raises(errors.NotPermitted) as caught:
         ops.create(stage.world, stage.context, raw())
@@ -22,9 +23,11 @@ def test_a_host_of_another_cluster_is_left_alone(stage: Stage) -> None:
     assert len(stage.remote.scripts) == 1  # nothing was begun, so nothing is undone
 
 
-@pytest.mark.parametrize("claim", [(CLUSTER, 2, 0), (CLUSTER, 1, 99)])
+@pytest.mark.parametrize(
+    "claim", [(CLUSTER, 2, 0, ""), (CLUSTER, 1, 99, "other"), (CLUSTER, 1, 1, "other")]
+)
 def test_a_host_that_knows_more_makes_the_database_an_old_copy(
-    stage: Stage, claim: tuple[str, int, int]
+    stage: Stage, claim: tuple[str, int, int, str]
 ) -> None:
     stage.host().claimed = claim
 
@@ -74,21 +77,19 @@ def test_a_host_that_always_finds_it_late_fails_it(stage: Stage) -> None:
 
 
 def test_another_operation_of_ours_that_came_first_is_no_old_database(stage: Stage) -> None:
-    with stage.store.transaction() as tx:
-        tx.next_operation_id()
-    original = stage.remote.run
+    """Its record or its journal says whose it is; the script is sent once more."""
+    first = ops.create(stage.world, stage.context, raw("first", host="node1"))
+    with stage.store.transaction() as tx:  # as if it had not ended yet
+        tx.put_host(structs.replace(tx.state.hosts["node1"], seen_operation=0))
+    sent = len(stage.remote.scripts)
 
-    def overtaken(*arguments: object) -> object:
-        with stage.store.transaction() as tx:
-            operation = tx.next_operation_id()
-        stage.host().claimed = (CLUSTER, 1, operation)
-        stage.remote.run = original  # type: ignore[method-assign]
-        return original(*arguments)  # type: ignore[arg-type]
+    vm = ops.create(stage.world, stage.context, raw(host="node1"))
 
-    stage.remote.run = overtaken  # type: ignore[method-assign,assignment]
-
-    assert ops.create(stage.world, stage.context, raw()).state is TashiState.Running
-    assert [s.fence.counter for s in stage.remote.scripts if s.fence] == [2, 3]
+    assert vm.state is TashiState.Running
+    fences = [s.fence for s in stage.remote.scripts[sent:] if s.fence]
+    assert [f.seen for f in fences] == [0, 1]
+    assert stage.host().claimed == (CLUSTER, 1, 2, fences[0].uuid)
+    assert first.uuid != fences[0].uuid
     assert not stage.state.meta.stale
 
 

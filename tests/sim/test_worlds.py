@@ -82,6 +82,25 @@ def test_a_state_file_that_lacks_a_single_operation_is_noticed_by_the_host_of_it
         assert _what_is_there(host) == before
 
 
+def test_an_old_copy_that_has_caught_up_on_another_host_is_noticed_where_it_lacks_something() -> (
+    None
+):
+    with a_cluster(1, hosts=2) as cluster:
+        first, second = (host.name for host in cluster.hosts)
+        copy = f"{cluster.folder}.copy"
+        assert cluster.controller().create("stays", host=second, **SMALL) == "ok"
+        shutil.copytree(cluster.folder, copy)
+        assert cluster.controller().create("lost", host=first, **SMALL) == "ok"
+        shutil.rmtree(cluster.folder)
+        shutil.move(copy, cluster.folder)
+        before = _what_is_there(cluster.hosts[0])
+        for name in ("one", "two"):  # these take the ids that the copy has forgotten
+            assert cluster.controller().create(name, host=second, **SMALL) == "ok"
+        assert cluster.controller().create("three", host=first, **SMALL) == OLD
+        assert cluster.state().meta.stale
+        assert _what_is_there(cluster.hosts[0]) == before
+
+
 def test_a_host_that_has_proved_the_database_old_stops_changes_on_all_hosts() -> None:
     with a_cluster(1, hosts=1) as cluster:
         _an_old_copy(cluster, interrupted=False, journals=True)
@@ -106,9 +125,9 @@ def test_a_host_whose_clock_has_jumped_since_it_was_asked_still_takes_a_vm(offse
 @pytest.mark.parametrize(
     ("line", "outcome"),
     [
-        ("deadbeef0000 1 1 them@there", "E-FOREIGN"),
-        (f"{SETTINGS.tashictl.cluster_id} 2 0 dev@old", OLD),
-        (f"{SETTINGS.tashictl.cluster_id} 1 99 dev@old", OLD),
+        ("deadbeef0000 1 1 x them@there", "E-FOREIGN"),
+        (f"{SETTINGS.tashictl.cluster_id} 2 0 x dev@old", OLD),
+        (f"{SETTINGS.tashictl.cluster_id} 1 99 x dev@old", OLD),
     ],
     ids=["another cluster", "a later epoch", "a higher counter"],
 )

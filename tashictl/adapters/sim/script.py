@@ -6,7 +6,6 @@ refusals. Descriptor 7 is the lock ``cluster``, descriptor 9 the VM's.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Callable, Generator
 
@@ -162,28 +161,23 @@ class Run:
             raise Refused("folder", record) from None
 
     def _claim(self, fence: Fence, path: str) -> None:
-        cluster, epoch, counter, who = (*self.host.text(path).split(), "", "", "", "")[:4]
+        known = (*self.host.text(path).split(), "", "", "", "", "")[:5]
+        cluster, epoch, operation, uuid, who = known
+        last = int(operation or 0)
         if cluster not in ("", fence.cluster):
             raise Refused("foreign", cluster, who)
         if int(epoch or 0) > fence.epoch:
             raise Refused("epoch", epoch)
-        if int(epoch or 0) == fence.epoch and int(counter or 0) > fence.counter:
-            raise Refused("counter", counter)
-        if counter == str(fence.operation) and self._given_out_twice(fence):
-            raise Refused("twice", str(fence.operation))
-        new = f"{fence.cluster} {fence.epoch} {fence.counter}"
-        if f"{cluster} {epoch} {counter}" != new:
+        same = int(epoch or 0) == fence.epoch
+        own = (last, uuid) == (fence.operation, fence.uuid)
+        if same and last > fence.seen and not own:
+            raise Refused("counter", operation, uuid)
+        if not same or last < fence.operation:
+            new = f"{fence.cluster} {fence.epoch} {fence.operation} {fence.uuid}"
             try:
-                self.host.overwrite(path, f"{f'{new} {fence.controller}':<79.79}\n")
+                self.host.overwrite(path, f"{f'{new} {fence.controller}':<119.119}\n")
             except NoSpace:
                 raise Refused("folder", path) from None
-
-    def _given_out_twice(self, fence: Fence) -> bool:
-        """Whether another VM's fence knows this operation as its own."""
-        own = self.host.fence_path(fence)
-        begins = f"{fence.epoch} {fence.operation} "
-        others = [path for path in self.host.below(posixpath.dirname(own)) if path != own]
-        return any(self.host.text(path).startswith(begins) for path in others)
 
     def _manifest(self, fence: Fence) -> None:
         if fence.uuid == "host" or not self.script.steps:

@@ -13,7 +13,7 @@ R=/run/tashi/0123456789ab/7c1e0000-0000-4000-8000-000000000001
 EPOCH=2
 OP=17
 TRY=3
-COUNTER=18
+SEEN=16
 GEN=4
 NOT_AFTER=1772366460
 WAIT=10
@@ -42,15 +42,13 @@ mkdir -p "$L/$C/fence" 2>/dev/null || refuse folder "$L/$C/fence"
 F="$L/$C/fence/$U"
 (: >>"$F" && : >>"$L/cluster.lock") 2>/dev/null || refuse folder "$F"
 exec 7>>"$L/cluster.lock"; flock -w "$WAIT" 7 || refuse busy host
-hc=; he=0; hk=0; [ -s "$L/cluster" ] && read -r hc he hk hw <"$L/cluster"
+hc=; he=0; hk=0; hu=; [ -s "$L/cluster" ] && read -r hc he hk hu hw <"$L/cluster"
 [ -z "$hc" ] || [ "$hc" = "$C" ] || refuse foreign "$hc" "$hw"
 [ "$he" -le "$EPOCH" ] || refuse epoch "$he"
-[ "$he" -lt "$EPOCH" ] || [ "$hk" -le "$COUNTER" ] || refuse counter "$hk"
-if [ "$hk" = "$OP" ] && grep -l "^$EPOCH $OP " "$L/$C/fence/"* 2>/dev/null | grep -qvxF "$F"; then
-  refuse twice "$OP"
-fi
-if [ "$hc $he $hk" != "$C $EPOCH $COUNTER" ]; then
-  { printf '%-79.79s\n' "$C $EPOCH $COUNTER $WHO" 1<>"$L/cluster"; } 2>/dev/null \
+[ "$he" -lt "$EPOCH" ] || [ "$hk" -le "$SEEN" ] || [ "$hk $hu" = "$OP $U" ] \
+  || refuse counter "$hk" "$hu"
+if [ "$he" -lt "$EPOCH" ] || [ "$hk" -lt "$OP" ]; then
+  { printf '%-119.119s\n' "$C $EPOCH $OP $U $WHO" 1<>"$L/cluster"; } 2>/dev/null \
     || refuse folder "$L/cluster"
 fi
 exec 7>&-; exec 9>>"$F"; flock -w "$WAIT" 9 || refuse busy vm
