@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,14 @@ class Office:
             for p in sorted(self.home.rglob("*"))
             if p.is_file()
         }
+
+
+CREATE = ("vm", "create", "web1", "--disk", "demo.qcow2")
+
+
+def own(office: Office) -> str:
+    """The cluster's id."""
+    text = (office.folder / "Tashi.cfg").read_text()
+    found = re.search(r"^clusterId = ([0-9a-f]{12})$", text, re.M)
+    assert found is not None
+    return found.group(1)

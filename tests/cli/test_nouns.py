@@ -1,37 +1,12 @@
 """The nouns from the command line to the database: output, exit codes, nothing changed."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.cli.office import Office
+from tests.cli.office import CREATE, Office, own
 from tests.ops.hosts import Trouble
 from tests.ops.test_host import answer
-
-CREATE = ("vm", "create", "web1", "--disk", "demo.qcow2")
-
-
-@pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
-    """No cluster yet."""
-    return Office(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def office(bare: Office) -> Iterator[Office]:
-    bare.make()
-    yield bare
-
-
-def own(office: Office) -> str:
-    """The cluster's id."""
-    text = (office.folder / "Tashi.cfg").read_text()
-    found = re.search(r"^clusterId = ([0-9a-f]{12})$", text, re.M)
-    assert found is not None
-    return found.group(1)
-
 
 # -- init
 
@@ -223,7 +198,7 @@ def test_what_is_left_is_listed(office: Office) -> None:
 
 
 def test_a_host_of_another_cluster_is_code_7(office: Office) -> None:
-    office.remote.hosts["node1"].claimed = ("ffffffffffff", 1, 1)
+    office.remote.hosts["node1"].claimed = ("ffffffffffff", 1, 1, "x")
 
     assert office.run(*CREATE).code == 7
 

@@ -1,40 +1,14 @@
 """The nouns op, host, image, state and config, from the command line to what they change."""
 
-import re
 import time
-from collections.abc import Iterator
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
-from tests.cli.office import Office
+from tests.cli.office import CREATE, Office, own
 from tests.ops.hosts import KEY, Trouble
 from tests.ops.stage import CLUSTER
 from tests.ops.test_host import answer
-
-CREATE = ("vm", "create", "web1", "--disk", "demo.qcow2")
-
-
-@pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
-    """No cluster yet."""
-    return Office(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def office(bare: Office) -> Iterator[Office]:
-    bare.make()
-    yield bare
-
-
-def own(office: Office) -> str:
-    """The cluster's id."""
-    text = (office.folder / "Tashi.cfg").read_text()
-    found = re.search(r"^clusterId = ([0-9a-f]{12})$", text, re.M)
-    assert found is not None
-    return found.group(1)
-
 
 # -- op
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.ground import SHELLS, Ground
 from tests.live.lab import cluster as clusters
 from tests.live.lab import guest, needs, runner
 from tests.live.lab.hosts import Lab
@@ -68,3 +69,12 @@ def tashictl(
     """tashictl on a cluster made of the module's lab, its hosts trusted, the image imported."""
     directory = tmp_path_factory.mktemp("live") / "cluster"
     return clusters.make_cluster(lab, directory, tashictl_argv, guest_image)
+
+
+@pytest.fixture(params=list(SHELLS))
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+    """A place for scripts on this machine, by each shell, with one image."""
+    made = Ground(tmp_path, request.param)
+    (made.images / "base.img").write_bytes(b"x" * 4096)
+    yield made
+    made.clean()

@@ -270,3 +270,42 @@ def wait_for(what: Callable[[], object], seconds: float = 5.0) -> None:
     while not what():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+NASTY = (
+    "",
+    " ",
+    "-n",
+    "--",
+    "a b",
+    "it's",
+    '"q"',
+    "$(touch /tmp/x)",
+    "`id`",
+    "$HOME",
+    "\\",
+    "\\n",
+    "a\nb",
+    "a\n",
+    "*",
+    "~",
+    "ü ☃",
+    "%s %d",
+    "{}",
+    ";&|<>()!#",
+    "\t",
+)
+
+
+def failed(ground: Ground, *steps: object) -> str:
+    """What the last of the steps says, which alone fails."""
+    answer = ground.run(*steps)  # type: ignore[arg-type]
+    assert answer.refused == ()
+    *before, last = answer.steps.values()
+    assert [s.rc for s in before] == [0] * (len(steps) - 1)
+    assert last.rc not in (0, None)
+    return last.message
+
+
+def parts(ground: Ground) -> list[Path]:
+    return list(ground.root.rglob("*.part"))

@@ -5,61 +5,22 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tashictl.planning import facts
-from tests.live.ground import NONCE, SHELLS, UUID, Ground, holding, is_free, wait_for
-
-NASTY = (
-    "",
-    " ",
-    "-n",
-    "--",
-    "a b",
-    "it's",
-    '"q"',
-    "$(touch /tmp/x)",
-    "`id`",
-    "$HOME",
-    "\\",
-    "\\n",
-    "a\nb",
-    "a\n",
-    "*",
-    "~",
-    "ü ☃",
-    "%s %d",
-    "{}",
-    ";&|<>()!#",
-    "\t",
+from tests.live.ground import (
+    NASTY,
+    NONCE,
+    UUID,
+    Ground,
+    failed,
+    holding,
+    is_free,
+    wait_for,
 )
-
-
-@pytest.fixture(params=list(SHELLS))
-def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
-    made = Ground(tmp_path, request.param)
-    (made.images / "base.img").write_bytes(b"x" * 4096)
-    yield made
-    made.clean()
-
-
-def failed(ground: Ground, *steps: object) -> str:
-    """What the last of the steps says, which alone fails."""
-    answer = ground.run(*steps)  # type: ignore[arg-type]
-    assert answer.refused == ()
-    *before, last = answer.steps.values()
-    assert [s.rc for s in before] == [0] * (len(steps) - 1)
-    assert last.rc not in (0, None)
-    return last.message
-
-
-def parts(ground: Ground) -> list[Path]:
-    return list(ground.root.rglob("*.part"))
-
 
 # -- QEMU
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,54 +18,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tests.live.ground import SHELLS, UUID, Ground, is_free, wait_for
-
-NASTY = (
-    "",
-    " ",
-    "-n",
-    "--",
-    "a b",
-    "it's",
-    '"q"',
-    "$(touch /tmp/x)",
-    "`id`",
-    "$HOME",
-    "\\",
-    "\\n",
-    "a\nb",
-    "a\n",
-    "*",
-    "~",
-    "ü ☃",
-    "%s %d",
-    "{}",
-    ";&|<>()!#",
-    "\t",
-)
-
-
-@pytest.fixture(params=list(SHELLS))
-def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
-    made = Ground(tmp_path, request.param)
-    (made.images / "base.img").write_bytes(b"x" * 4096)
-    yield made
-    made.clean()
-
-
-def failed(ground: Ground, *steps: object) -> str:
-    """What the last of the steps says, which alone fails."""
-    answer = ground.run(*steps)  # type: ignore[arg-type]
-    assert answer.refused == ()
-    *before, last = answer.steps.values()
-    assert [s.rc for s in before] == [0] * (len(steps) - 1)
-    assert last.rc not in (0, None)
-    return last.message
-
-
-def parts(ground: Ground) -> list[Path]:
-    return list(ground.root.rglob("*.part"))
-
+from tests.live.ground import NASTY, UUID, Ground, failed, is_free, parts, wait_for
 
 # -- the manifest
 
