@@ -49,22 +49,6 @@ ENTRIES: tuple[Entry, ...] = (
 )
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "journal").mkdir(mode=0o700)
-    return tmp_path / "journal"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def journals(folder: Path, clock: ManualClock) -> FileJournals:
-    return FileJournals(str(folder), clock)
-
-
 def test_what_was_written_is_read(journals: FileJournals) -> None:
     journal = journals.create(a_header(7), BEGUN)
     journal.note(STEP)
@@ -330,43 +314,6 @@ def test_an_entry_that_could_not_be_read_back_is_not_written(journals: FileJourn
             journal.note(bad)
         assert caught.value.code == "E-VALUE"
     assert journals.read(1) == journal.view
-
-
-def test_a_discarded_journal_is_gone_and_discarding_twice_is_no_error(
-    journals: FileJournals,
-) -> None:
-    for number in (1, 2):
-        journals.create(a_header(number)).close()
-    journals.discard(1)
-    journals.discard(1)
-    assert journals.ids() == (2,)
-
-
-def test_ids_rise_and_other_files_are_not_journals(journals: FileJournals, folder: Path) -> None:
-    assert journals.ids() == ()
-    for number in (10, 9, 100):
-        journals.create(a_header(number)).close()
-    for name in ("x.jsonl", ".11.jsonl.1.0.tmp", "0.jsonl", "12.json", "-1.jsonl"):
-        (folder / name).touch()
-    assert journals.ids() == (9, 10, 100)
-    assert FileJournals(str(folder / "none"), ManualClock()).ids() == ()
-
-
-def test_pruning_keeps_what_runs_what_is_interrupted_and_the_newest(
-    journals: FileJournals, folder: Path
-) -> None:
-    for number in (1, 3, 5, 7):
-        journals.create(a_header(number), DONE).close()
-    journals.create(a_header(2), BEGUN).close()
-    running = journals.create(a_header(4))
-    (folder / "6.jsonl").write_bytes(b"rubbish\n")
-    ending = journals.create(a_header(8), DONE)
-    assert journals.prune(2) == (1, 3)
-    assert journals.ids() == (2, 4, 5, 6, 7, 8)
-    assert journals.prune(0) == (5, 7)
-    assert journals.ids() == (2, 4, 6, 8)
-    for journal in (running, ending):
-        journal.close()
 
 
 @pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])
