@@ -101,10 +101,12 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
     with world.store.transaction() as tx:
         _still_ours(tx.state, vm)
         taken_back(tx, vm, reason)
-        if isinstance(error, Unreachable) and not undo:
-            missed(tx, vm.host, execution.ids.operation)
-        else:
+        if undo:
             met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
+        elif isinstance(error, Unreachable):
+            missed(tx, vm.host, execution.ids.operation)
+        else:  # the host refused it, or was not asked at all
+            _saw(tx, vm.host, execution.ids.operation)
     _end(execution, Status.UNDONE, reason)
     world.locks.forget_vm(vm.id)
     if isinstance(error, Uncertain):  # it is certain now: nothing is left of it
@@ -222,18 +224,19 @@ def _still_ours(state: State, vm: Vm, operation: int | None = None) -> None:
 
 def met(tx: Transaction, host: str | None, operation: int, now: str) -> None:
     """Record that a host answered, and the operation that it has seen."""
-    record = tx.state.hosts.get(host or "")
-    if record is not None:
-        seen = max(record.seen_operation, operation)
-        tx.put_host(replace(record, up=True, last_contact=now, seen_operation=seen))
+    _saw(tx, host, operation, up=True, last_contact=now)
 
 
 def missed(tx: Transaction, host: str | None, operation: int) -> None:
     """Record that a host did not answer; whether it saw the operation is not known."""
+    _saw(tx, host, operation, up=False)
+
+
+def _saw(tx: Transaction, host: str | None, operation: int, **changes: object) -> None:
     record = tx.state.hosts.get(host or "")
     if record is not None:
         seen = max(record.seen_operation, operation)
-        tx.put_host(replace(record, up=False, seen_operation=seen))
+        tx.put_host(replace(record, seen_operation=seen, **changes))
 
 
 def _was_waiting(vm: Vm) -> bool:

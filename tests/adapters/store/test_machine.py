@@ -50,6 +50,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.hosts: dict[str, Any] = {}
         self.images: dict[str, Any] = {}
         self.last_vm_id = 0
+        self.last_host_id = 0
         self.generation = 0
 
     @initialize()
@@ -81,7 +82,7 @@ class StoreMachine(RuleBasedStateMachine):
                     self._carry_out(tx, *change)
                 raise Rollback
         except Rollback:
-            self.vms, self.hosts, self.images, self.last_vm_id = before
+            self.vms, self.hosts, self.images, self.last_vm_id, self.last_host_id = before
 
     @invariant()
     def the_store_holds_what_the_model_holds(self) -> None:
@@ -89,9 +90,11 @@ class StoreMachine(RuleBasedStateMachine):
         assert (state.vms, state.hosts, state.images) == (self.vms, self.hosts, self.images)
         assert list(state.vms) == sorted(self.vms)
         assert (state.meta.last_vm_id, state.meta.generation) == (self.last_vm_id, self.generation)
+        assert state.meta.last_host_id == self.last_host_id
 
     def _picture(self) -> tuple[Any, ...]:
-        return dict(self.vms), dict(self.hosts), dict(self.images), self.last_vm_id
+        counters = (self.last_vm_id, self.last_host_id)
+        return dict(self.vms), dict(self.hosts), dict(self.images), *counters
 
     def _carry_out(self, tx: Any, what: str, key: Any, value: Any) -> None:
         if what == "vm":
@@ -100,6 +103,7 @@ class StoreMachine(RuleBasedStateMachine):
             tx.put_vm(self.vms[key])
         elif what == "host":
             self.hosts[f"h{key}"] = a_host(f"h{key}", key, value)
+            self.last_host_id = max(self.last_host_id, key)
             tx.put_host(self.hosts[f"h{key}"])
         elif what == "image":
             self.images[key] = an_image(key, value)
