@@ -209,8 +209,8 @@ _MORE_OF_HOSTS: tuple[Column[Host], ...] = (
 
 
 def _host_memory(host: Host) -> str:
-    used = f"{host.used_memory_mib / 1024:.4g}"
-    return f"{used}/{host.memory_mib / 1024:.4g}" if host.record.facts else f"{used}/{text.UNKNOWN}"
+    used = f"{host.used_memory_mib / 1024:.3g}"
+    return f"{used}/{host.memory_mib / 1024:.3g}" if host.record.facts else f"{used}/{text.UNKNOWN}"
 
 
 def _host_note(host: Host) -> str:

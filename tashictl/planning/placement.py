@@ -15,6 +15,8 @@ from tashictl.model.host import HostState
 from tashictl.model.units import show_memory
 from tashictl.model.vm import VmSpec
 
+_SHOWN = 8  # refusals in an error; all of them would fill the screen
+
 
 class Want(Struct, frozen=True, kw_only=True):
     """What is to be placed; `target` is the host asked for, if any."""
@@ -73,8 +75,12 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     @property
     def details(self) -> str:
-        """Every host's refusal, in one line."""
-        return "; ".join(r.text for r in self.refusals) or self.reason
+        """The refusals of the nearest hosts, one a line, and how many more there are."""
+        nearest = sorted(self.refusals, key=lambda r: r.distance)[:_SHOWN]
+        lines = [r.text for r in nearest]
+        if len(self.refusals) > _SHOWN:
+            lines.append(f"and {len(self.refusals) - _SHOWN} more hosts")
+        return "\n".join(lines) or self.reason
 
 
 def choose(cluster: Cluster, want: Want) -> Decision:

@@ -294,3 +294,15 @@ def test_it_chooses_as_the_plain_loop_does(picture: Cluster, asked: Want) -> Non
     if decision.host is None and asked.target is None:
         assert len(decision.refusals) == len(picture.hosts)
     assert decision.reason
+
+
+def test_an_error_names_the_nearest_hosts_and_counts_the_others() -> None:
+    refusals = tuple(
+        placement.Refusal(host=f"h{n}", refused_by="memory", distance=float(n)) for n in range(20)
+    )
+
+    lines = placement.Decision(host=None, refusals=refusals[::-1]).details.splitlines()
+
+    assert lines[0] == "h0: memory"
+    assert len(lines) == 9
+    assert lines[-1] == "and 12 more hosts"
