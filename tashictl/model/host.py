@@ -6,8 +6,6 @@ from enum import Enum
 
 from msgspec import Struct
 
-from tashictl.model.vm import Seen
-
 
 class HostState(Enum):
     """Tashi's host states with Tashi's numbers."""
@@ -109,8 +107,3 @@ class HostRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     notes: str = ""
     facts: HostFacts | None = None
     seen_operation: int = 0
-
-
-def seen_of(fact: VmFact | None) -> Seen:
-    """What a probe's answer about one VM means; no answer about it means stopped there."""
-    return Seen.RUNNING if fact is not None and fact.alive else Seen.STOPPED

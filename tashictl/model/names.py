@@ -24,11 +24,6 @@ def is_image_name(text: str) -> bool:
     return len(text) <= _MAX_IMAGE and _IMAGE.fullmatch(text) is not None
 
 
-def is_pattern(text: str) -> bool:
-    """Whether `text` is a glob or a range rather than one name."""
-    return any(c in text for c in "*?[")
-
-
 def expand(text: str) -> tuple[str, ...]:
     """Expand ClusterShell ranges: ``node[2-4,7]`` is node2 node3 node4 node7; padding is kept.
 

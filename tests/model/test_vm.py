@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tashictl.model import vm as model
-from tashictl.model.host import VmFact, seen_of
 from tashictl.model.vm import (
     LEGAL,
     Observed,
@@ -137,15 +136,3 @@ def test_what_may_follow_what(before: str, after: str, legal: bool) -> None:
 def test_what_is_wanted_absent_is_destroying_whatever_is_seen(vm: Vm) -> None:
     assert (vm.state is TashiState.Destroying) >= (vm.wanted is Wanted.ABSENT)
     assert model.state_of(vm) is vm.state
-
-
-@pytest.mark.parametrize(
-    ("fact", "seen"),
-    [
-        (None, Seen.STOPPED),
-        (VmFact(uuid="u", alive=False), Seen.STOPPED),
-        (VmFact(uuid="u", alive=True), Seen.RUNNING),
-    ],
-)
-def test_alive_is_what_a_host_says(fact: VmFact | None, seen: Seen) -> None:
-    assert seen_of(fact) is seen
