@@ -68,11 +68,15 @@ class QmpClient:
         Raises OperationFailed for what is no QMP, Unreachable when no greeting comes in time (QEMU
         serves one client at a time) or the stream ends.
         """
-        greeting = self._message().get("QMP")
+        message = self._message()
+        while "event" in message:  # QEMU that just starts may tell of itself before it greets
+            self.events.append(message)
+            message = self._message()
+        greeting = message.get("QMP")
         try:
             numbers = msgspec.convert(greeting, _Greeting).version.qemu
         except msgspec.ValidationError as error:
-            raise _nonsense("it does not greet as QEMU does") from error
+            raise _nonsense("it does not greet as QEMU does", "E-QMP-GREETING") from error
         self.version = (numbers.major, numbers.minor, numbers.micro)
         self.execute("qmp_capabilities")
 
@@ -184,9 +188,9 @@ def _refused(command: str, error: object) -> OperationFailed:
     )
 
 
-def _nonsense(cause: str) -> OperationFailed:
+def _nonsense(cause: str, code: str = "E-QMP") -> OperationFailed:
     return OperationFailed(
-        "E-QMP",
+        code,
         "what answers at the monitor's socket does not speak QMP",
         cause=cause,
         hint="look at what listens there: it may not be QEMU",

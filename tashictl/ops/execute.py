@@ -25,7 +25,8 @@ from tashictl.planning.frames import Answer, parse
 _USUAL_LOCK_WAIT_S = 10
 _SLACK_S = 15.0
 _LISTEN_S = 5.0
-_NOT_LISTENING = "E-EXEC"  # of a stream: the host was reached, the socket was not
+# Of a stream: the host was reached, the socket was not; or what answered did not greet yet.
+_NOT_YET = ("E-EXEC", "E-QMP-GREETING")
 _RETRIES = 3  # of a script that the fence refused for a reason that we could correct
 _OVERTAKEN = 64  # times that other operations of ours may reach the host before this one
 
@@ -275,11 +276,13 @@ class Execution:
             try:
                 status = self._greet(step, deadline_s)
                 break
-            except Unreachable as error:
-                # QEMU's socket is there a moment before QEMU listens on it.
-                if error.code == _NOT_LISTENING and self.world.clock.monotonic_s() < patience_s:
+            except (Unreachable, OperationFailed) as error:
+                # QEMU's socket is there a moment before QEMU listens on it and speaks.
+                if error.code in _NOT_YET and self.world.clock.monotonic_s() < patience_s:
                     self.world.clock.sleep(0.1)
                     continue
+                if not isinstance(error, Unreachable):
+                    raise
                 raise Uncertain(
                     error.code, error.what, cause=error.cause, hint=error.hint, host=step.host
                 ) from error
