@@ -19,12 +19,16 @@ from tashictl.ops.ports import Journal, Transaction, World
 def refuse_stale(state: State) -> None:
     """Raise NotPermitted when a host has proved the database to be an old copy."""
     if state.meta.stale:
-        raise NotPermitted(
-            "E-OLD-DATABASE",
-            "the database is an old copy: nothing may be changed",
-            cause=state.meta.stale,
-            hint="tashictl state restore with the newest backup",
-        )
+        raise _old_database(state.meta.stale)
+
+
+def _old_database(cause: str) -> NotPermitted:
+    return NotPermitted(
+        "E-OLD-DATABASE",
+        "the database is an old copy: nothing may be changed",
+        cause=cause,
+        hint="tashictl state restore with the newest backup",
+    )
 
 
 class Opening(Struct, frozen=True, kw_only=True):
@@ -80,12 +84,7 @@ def new_journal(world: World, header: Header, *entries: Entry) -> Journal:
     left = world.journals.read(header.id)
     if left is not None:
         if left.alive or any(not isinstance(e, Begun) for e in left.entries):
-            raise NotPermitted(
-                "E-OLD-DATABASE",
-                "the database is an old copy: nothing may be changed",
-                cause=f"journal {header.id} is newer: {left.header.target}",
-                hint="tashictl state restore with the newest backup",
-            )
+            raise _old_database(f"journal {header.id} is newer: {left.header.target}")
         world.journals.discard(header.id)
     return world.journals.create(header, *entries)
 
