@@ -24,7 +24,7 @@ VM_KEYS = (
     *("observed.what", "observed.at", "observed.boot_id", "operation.id", "operation.kind"),
     *("host", "user", "cores", "memory_mib"),
     *("disks.index", "disks.image", "disks.persistent", "disks.format", "disks.path"),
-    *("nics.index", "nics.network", "nics.mac", "nics.ip", "nics.fqdn"),
+    *("nics.index", "nics.network", "nics.mac", "nics.ip", "nics.fqdn", "nics.ssh_port"),
     *("hints.*", "arch", "machine", "decayed", "created", "started", "pid", "reason"),
 )
 HOST_KEYS = (
@@ -125,6 +125,7 @@ def _nic(nic: NicSpec, scene: Scene) -> Record:
         "mac": nic.mac,
         "ip": nic.ip,
         "fqdn": nic.fqdn,
+        "ssh_port": nic.ssh_port,
     }
 
 

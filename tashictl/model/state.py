@@ -11,8 +11,8 @@ from tashictl.model.image import Image
 from tashictl.model.vm import Vm
 
 _ID = re.compile(r"[0-9]{1,18}")
-STATE_SCHEMA = 1
-MIN_WRITER = 1
+STATE_SCHEMA = 2
+MIN_WRITER = 2
 
 
 class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -32,8 +32,13 @@ class OperationKind(Enum):
 
     CREATE = "create"
     DESTROY = "destroy"
+    PAUSE = "pause"
+    UNPAUSE = "unpause"
+    RESET = "reset"
+    SHUTDOWN = "shutdown"
     IMAGE_IMPORT = "image-import"
     HOST_ADD = "host-add"
+    HOST_REMOVE = "host-remove"
 
 
 class TashiState(Enum):
@@ -99,13 +104,25 @@ class DiskSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class NicSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One network interface of a VM; `network` is a network id."""
+    """One network interface of a VM; `network` is a network id.
+
+    `ssh_port` is the port of the host's 127.0.0.1 that leads to the guest's port 22, where the
+    network is of mode user.
+    """
 
     index: int
     network: int
     mac: str
     ip: str | None = None
     fqdn: str | None = None
+    ssh_port: int | None = None
+
+
+class Seed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A NoCloud seed that the guest finds as a read-only disk; its content is never recorded."""
+
+    sha256: str
+    size_bytes: int
 
 
 class Machine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,6 +152,7 @@ class VmSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hints: dict[str, str] = {}
     arch: str = "x86_64"
     machine: Machine | None = None
+    seed: Seed | None = None
 
 
 class Observed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -59,7 +59,7 @@ def parse(out: bytes, nonce: str) -> Answer:
                 complete = True
             case "R", words:
                 refused = words
-            case "B", (number, *_) if _NUMBER.fullmatch(number):
+            case "B", (number, _name) if _NUMBER.fullmatch(number):
                 current = int(number)
                 steps[current] = StepAnswer(message=section.text.strip())
             case "D", (key, *value) if current is not None:

@@ -158,7 +158,10 @@ def read(path: str, text: str, faults: Faults) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
-        faults.add(f"no YAML: {_cause(error.problem, error.context)}", f"{path}:{line}")
+        cause = f"no YAML: {_cause(error.problem, error.context)}"
+        if "nesting depth" in cause:  # a limit of PyYAML's own since 6.0.4, met before ours
+            cause = f"more than {MAX_DEPTH} levels"
+        faults.add(cause, f"{path}:{line}")
         return None
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1

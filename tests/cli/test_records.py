@@ -121,6 +121,7 @@ def test_a_vm_is_written_as_the_contract_says() -> None:
                 "mac": "52:54:00:4f:00:2d",
                 "ip": "172.16.192.7",
                 "fqdn": None,
+                "ssh_port": None,
             }
         ],
         "hints": {"rack": "r1"},

@@ -37,4 +37,9 @@ class Ladder(Struct, frozen=True, kw_only=True):
         return tables
 
 
-LADDER = Ladder(schema=STATE_SCHEMA, min_writer=MIN_WRITER)
+def _from_1(tables: Tables) -> Tables:
+    """2 added optional fields (a VM's seed, a nic's forwarded port) and kinds of operations."""
+    return tables
+
+
+LADDER = Ladder(schema=STATE_SCHEMA, min_writer=MIN_WRITER, upgrades={1: _from_1})

@@ -14,18 +14,18 @@ from tashictl.errors import NotPermitted
 from tests.adapters.doubles import a_vm
 
 
-def from_1(tables: Tables) -> Tables:
-    vms = {key: {**vm, "user": f"{vm['user']}-2"} for key, vm in tables["vms"].items()}
+def from_2(tables: Tables) -> Tables:
+    vms = {key: {**vm, "user": f"{vm['user']}-3"} for key, vm in tables["vms"].items()}
     return {**tables, "vms": vms}
 
 
-def from_2(tables: Tables) -> Tables:
-    meta = {key: {**value, "schema": 3} for key, value in tables["meta"].items()}
-    vms = {key: {**vm, "user": f"{vm['user']}-3"} for key, vm in tables["vms"].items()}
+def from_3(tables: Tables) -> Tables:
+    meta = {key: {**value, "schema": 4} for key, value in tables["meta"].items()}
+    vms = {key: {**vm, "user": f"{vm['user']}-4"} for key, vm in tables["vms"].items()}
     return {**tables, "meta": meta, "vms": vms}
 
 
-THIRD = Ladder(schema=3, min_writer=3, upgrades={1: from_1, 2: from_2})
+LATER = Ladder(schema=4, min_writer=4, upgrades={2: from_2, 3: from_3})
 
 
 @pytest.fixture
@@ -34,12 +34,12 @@ def newer(store: TinyStore, reopened: Callable[..., TinyStore]) -> TinyStore:
     with store.transaction() as tx:
         tx.put_vm(a_vm(1))
         tx.put_vm(a_vm(2))
-    return reopened(ladder=THIRD)
+    return reopened(ladder=LATER)
 
 
 def test_an_older_schema_is_upgraded_in_memory_only(newer: TinyStore, state_file: Path) -> None:
     before = state_file.read_bytes()
-    assert newer.read().vms[1].user == "dev-2-3"
+    assert newer.read().vms[1].user == "dev-3-4"
     with newer.transaction():
         pass
     assert state_file.read_bytes() == before
@@ -51,11 +51,11 @@ def test_the_next_commit_writes_the_new_schema(
     with newer.transaction() as tx:
         tx.put_vm(a_vm(2, user="changed"))
     assert state_file.read_bytes().startswith(
-        b'{"format":"tashictl-state","schema":3,"min_writer":3'
+        b'{"format":"tashictl-state","schema":4,"min_writer":4'
     )
     state = newer.read()
-    assert [vm.user for vm in state.vms.values()] == ["dev-2-3", "changed"]
-    assert (state.meta.schema, state.meta.min_writer, state.meta.generation) == (3, 3, 2)
+    assert [vm.user for vm in state.vms.values()] == ["dev-3-4", "changed"]
+    assert (state.meta.schema, state.meta.min_writer, state.meta.generation) == (4, 4, 2)
     with pytest.raises(NotPermitted) as caught:
         store.read()
     assert caught.value.code == "E-SCHEMA"
@@ -64,7 +64,7 @@ def test_the_next_commit_writes_the_new_schema(
 def test_a_gap_in_the_ladder_is_refused(
     newer: TinyStore, reopened: Callable[..., TinyStore]
 ) -> None:
-    gap = Ladder(schema=3, min_writer=3, upgrades={2: from_2})
+    gap = Ladder(schema=4, min_writer=4, upgrades={3: from_3})
     with pytest.raises(NotPermitted):
         reopened(ladder=gap).read()
 
@@ -72,7 +72,7 @@ def test_a_gap_in_the_ladder_is_refused(
 def test_an_upgrade_that_does_not_fit_is_damage_and_not_a_traceback(
     newer: TinyStore, reopened: Callable[..., TinyStore], state_file: Path
 ) -> None:
-    bad = Ladder(schema=2, min_writer=1, upgrades={1: lambda tables: {**tables, "vms": {"x": {}}}})
+    bad = Ladder(schema=3, min_writer=1, upgrades={2: lambda tables: {**tables, "vms": {"x": {}}}})
     with pytest.raises(Exception, match="does not fit its schema"):
         reopened(ladder=bad).read()
 
