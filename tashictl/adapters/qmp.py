@@ -35,7 +35,16 @@ def hello(stream: Stream, uuid: str, deadline_s: float) -> str:
     Raises OperationFailed for another VM or what is no QMP, Unreachable when the stream ends or at
     `deadline_s` (absolute, of the stream's clock).
     """
+    return _greet(QmpClient(stream, deadline_s), uuid)
+
+
+def talk(stream: Stream, uuid: str, deadline_s: float) -> Monitor:
+    """As `hello`, and go on talking; raises as it does."""
     client = QmpClient(stream, deadline_s)
+    return Monitor(client, _greet(client, uuid))
+
+
+def _greet(client: QmpClient, uuid: str) -> str:
     client.connect()
     found = _text(client.execute("query-uuid"), "UUID")
     if found.lower() != uuid.lower():
@@ -45,6 +54,34 @@ def hello(stream: Stream, uuid: str, deadline_s: float) -> str:
             hint="another VM uses this run folder: look at it before anything is started there",
         )
     return _text(client.execute("query-status"), "status")
+
+
+class Monitor:
+    """The Monitor of the ports, for a QEMU that was greeted."""
+
+    def __init__(self, client: QmpClient, status: str) -> None:
+        self.status = status
+        self._client = client
+
+    def command(self, command: str, deadline_s: float) -> str:
+        """Give one command; the run state after it. Raises as `QmpClient.execute` does."""
+        self._client.deadline_s = deadline_s
+        self._client.execute(command)
+        self.status = _text(self._client.execute("query-status"), "status")
+        return self.status
+
+    def ends(self, deadline_s: float) -> bool:
+        """Whether QEMU tells of its shutdown, or closes the stream, before the deadline."""
+        self._client.deadline_s = deadline_s
+        try:
+            self._client.wait_for("SHUTDOWN")
+        except Unreachable as error:
+            if error.code == "E-TIMEOUT":
+                return False
+            if error.code == "E-QMP-END":
+                return True
+            raise
+        return True
 
 
 class QmpClient:

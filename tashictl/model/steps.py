@@ -129,6 +129,40 @@ class RemoveDir(HostStep, frozen=True, kw_only=True, tag=True):
     """Remove the VM's folders, the manifest last; refuses while a QEMU lives."""
 
 
+class QmpCommand(HostStep, frozen=True, kw_only=True, tag=True):
+    """Give QEMU one command over QMP, unless its run state is already one that it leads to.
+
+    `command` is ``stop``, ``cont`` or ``system_reset``; `leads_to` are QEMU's names of run states
+    (qapi/run-state.json), empty for a command that is given in any case.
+    """
+
+    scripted: ClassVar[bool] = False
+    socket: str
+    command: str
+    leads_to: tuple[str, ...] = ()
+
+
+class PressPowerButton(HostStep, frozen=True, kw_only=True, tag=True):
+    """Press the guest's ACPI power button, again every `again_s`, until its QEMU ends.
+
+    A button that is pressed before the guest listens is lost, hence again. Fails when QEMU is still
+    there after `timeout_s`; nothing takes a pressed button back.
+    """
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    scripted: ClassVar[bool] = False
+    socket: str
+    timeout_s: int
+    again_s: int = 5
+
+
+class AwaitExit(HostStep, frozen=True, kw_only=True, tag=True):
+    """Wait until the VM's QEMU has ended by itself; then we only go on. Never ends it."""
+
+    step_class: ClassVar[StepClass] = StepClass.PIVOT
+    wait_s: int = 10
+
+
 class MakeFolder(HostStep, frozen=True, kw_only=True, tag=True):
     """Make a folder below the image folder, if it is absent."""
 
@@ -173,6 +207,9 @@ Step = (
     | KillQemu
     | RemoveTap
     | RemoveDir
+    | QmpCommand
+    | PressPowerButton
+    | AwaitExit
     | MakeFolder
     | PutImage
     | PlaceImage

@@ -72,9 +72,9 @@ LEGAL: dict[TashiState, frozenset[TashiState]] = {
     _S.Held: frozenset({_S.Pending, _S.Activating, _S.Resuming, _S.Destroying}),
     _S.Activating: frozenset({_S.Running, _S.Held, _S.Pending, _S.Destroying, *_LOST}),
     _S.Running: frozenset(_ALIVE | _LOST),
-    _S.Pausing: frozenset({_S.Paused, _S.Running, *_LOST}),
+    _S.Pausing: frozenset({_S.Paused, _S.Running, _S.Destroying, *_LOST}),
     _S.Paused: frozenset({_S.Unpausing, _S.Running, _S.Destroying, *_LOST}),
-    _S.Unpausing: frozenset({_S.Running, _S.Paused, *_LOST}),
+    _S.Unpausing: frozenset({_S.Running, _S.Paused, _S.Destroying, *_LOST}),
     _S.Suspending: frozenset({_S.Suspended, _S.Running, *_LOST}),
     _S.Suspended: frozenset({_S.Pending, _S.Resuming, _S.Destroying}),
     _S.Resuming: frozenset({_S.Running, _S.Suspended, _S.Held, _S.Destroying, *_LOST}),
@@ -82,8 +82,12 @@ LEGAL: dict[TashiState, frozenset[TashiState]] = {
     _S.MigrateTrans: frozenset({_S.Running, *_LOST}),
     _S.ShuttingDown: frozenset({_S.Exited, _S.Running, _S.Destroying, _S.Orphaned}),
     _S.Destroying: frozenset({_S.Orphaned}),
-    _S.Orphaned: frozenset({_S.Running, _S.Paused, _S.Destroying, _S.Exited, _S.Held}),
-    _S.Exited: frozenset({_S.Pending, _S.Activating, _S.Destroying}),
+    # Tashi asks an orphan nothing; we do, and so find it again. What has exited leaves remains.
+    _S.Orphaned: frozenset(
+        {_S.Running, _S.Paused, _S.Destroying, _S.Exited, _S.Held}
+        | {_S.Pausing, _S.Unpausing, _S.ShuttingDown}
+    ),
+    _S.Exited: frozenset({_S.Pending, _S.Activating, _S.Destroying, _S.ShuttingDown}),
 }
 
 
@@ -205,7 +209,7 @@ def state_of(vm: Vm) -> TashiState:
     """View the three columns as one of Tashi's sixteen states."""
     if vm.wanted is Wanted.ABSENT:
         return TashiState.Destroying
-    if vm.operation is not None:
+    if vm.operation is not None and vm.operation.kind is not OperationKind.RESET:
         return _UNDER_WAY.get(vm.operation.kind, TashiState.Activating)
     if vm.observed.what is Seen.UNKNOWN:
         if vm.host is not None:
@@ -217,6 +221,9 @@ def state_of(vm: Vm) -> TashiState:
 _UNDER_WAY = {
     OperationKind.CREATE: TashiState.Activating,
     OperationKind.DESTROY: TashiState.Destroying,
+    OperationKind.PAUSE: TashiState.Pausing,
+    OperationKind.UNPAUSE: TashiState.Unpausing,
+    OperationKind.SHUTDOWN: TashiState.ShuttingDown,
 }
 _AT_REST = {
     Seen.RUNNING: TashiState.Running,

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from tashictl.errors import OperationFailed, StepFailed, Uncertain, Unreachable
+from tashictl.errors import StepFailed
 from tashictl.model.operation import Begun, Pivoted, StepEnded
 from tashictl.model.script import Reply, Script
-from tashictl.model.steps import AwaitQmp, Batch, Fence, Plan, Step, StepClass, batches
-from tashictl.ops import answers
+from tashictl.model.steps import Batch, Fence, Plan, Step, StepClass, batches
+from tashictl.ops import answers, monitor
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Journal, World
 from tashictl.planning import paths, scripts, summary
@@ -24,9 +24,6 @@ from tashictl.planning.frames import Answer, parse
 
 _USUAL_LOCK_WAIT_S = 10
 _SLACK_S = 15.0
-_LISTEN_S = 5.0
-# Of a stream: the host was reached, the socket was not; or what answered did not greet yet.
-_NOT_YET = ("E-EXEC", "E-QMP-GREETING")
 _RETRIES = 3  # of a script that the fence refused for a reason that we could correct
 _OVERTAKEN = 64  # times that other operations of ours may reach the host before this one
 
@@ -197,13 +194,14 @@ class Execution:
         return vm is not None and vm.uuid == uuid
 
     def _note(self, batch: Batch, answer: Answer, watch: _Watch, undo: bool) -> None:
-        entries = []
+        entries: list[StepEnded | Pivoted] = []
         for place, (index, step) in enumerate(zip(batch.indexes, batch.steps, strict=True)):
             said = answer.steps.get(index)
             if said is None or said.rc is None:
                 continue
             self.data.update(said.data)
-            entries.append(
+            entries += self._passed(
+                step,
                 StepEnded(
                     at=self._now(),
                     attempt=self.attempt,
@@ -213,7 +211,7 @@ class Execution:
                     message=said.message[-2000:],
                     data=said.data,
                     undo=undo,
-                )
+                ),
             )
             if said.rc == 0:
                 self.tell(step, said.data, said.message)
@@ -245,9 +243,10 @@ class Execution:
     def _direct(self, batch: Batch, undo: bool) -> None:
         step, index = batch.steps[0], batch.indexes[0]
         started_s = self.world.clock.monotonic_s()
-        if not isinstance(step, AwaitQmp):
-            raise OperationFailed("E-STEP", f"{step.name} cannot be carried out here")
-        self._await_qmp(step)
+        data = monitor.carry_out(
+            self.world, self.context, step, lambda moment: self._fault(step, moment)
+        )
+        self.data.update(data)
         self._fault(step, "after")
         ended = StepEnded(
             at=self._now(),
@@ -255,50 +254,22 @@ class Execution:
             step=index,
             rc=0,
             seconds=round(self.world.clock.monotonic_s() - started_s, 3),
+            data=data,
             undo=undo,
         )
-        if step.step_class is StepClass.PIVOT:
-            self.journal.note(ended, Pivoted(at=self._now()))
-        else:
-            self.journal.note(ended)
-        self.tell(step, {}, "")
+        self.journal.note(*self._passed(step, ended))
+        self.tell(step, data, "")
+
+    def _passed(self, step: Step, ended: StepEnded) -> list[StepEnded | Pivoted]:
+        """What is written down of a step that was answered: past the pivot we only go on."""
+        pivoted = step.step_class is StepClass.PIVOT and ended.rc == 0 and not ended.undo
+        return [ended, Pivoted(at=self._now())] if pivoted else [ended]
 
     def tell(self, step: Step, data: Mapping[str, str], message: str) -> None:
         """Tell people of a step that was done."""
         told = summary.told(step, data, message)
         if told is not None:
             self.world.report.step(*told)
-
-    def _await_qmp(self, step: AwaitQmp) -> None:
-        deadline_s = self.world.clock.monotonic_s() + self.context.settings.qemu.monitor_timeout_s
-        patience_s = self.world.clock.monotonic_s() + _LISTEN_S
-        while True:
-            try:
-                status = self._greet(step, deadline_s)
-                break
-            except (Unreachable, OperationFailed) as error:
-                # QEMU's socket is there a moment before QEMU listens on it and speaks.
-                if error.code in _NOT_YET and self.world.clock.monotonic_s() < patience_s:
-                    self.world.clock.sleep(0.1)
-                    continue
-                if not isinstance(error, Unreachable):
-                    raise
-                raise Uncertain(
-                    error.code, error.what, cause=error.cause, hint=error.hint, host=step.host
-                ) from error
-        if status != "running":
-            raise StepFailed(
-                "E-AWAITQMP", f"QEMU on {step.host} is {status}, not running", host=step.host
-            )
-
-    def _greet(self, step: AwaitQmp, deadline_s: float) -> str:
-        config = self.context.config(step.host)
-        stream = self.world.remote.open_stream(config, step.socket, deadline_s)
-        try:
-            self._fault(step, "sent")
-            return self.world.qmp.hello(stream, step.uuid, deadline_s)
-        finally:
-            stream.close()
 
     # -- small things
 

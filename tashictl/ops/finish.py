@@ -66,7 +66,7 @@ def running(execution: Execution, vm: Vm) -> Vm:
         ),
     )
     with world.store.closing_transaction() as tx:
-        _still_ours(tx.state, vm)
+        still_ours(tx.state, vm)
         tx.put_vm(done)
         met(tx, vm.host, execution.ids.operation, now)
     _end(execution, Status.DONE, "")
@@ -99,7 +99,7 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
         _leave(execution, vm, reason, second)
         raise _with_leftovers(error, vm, second) from second
     with world.store.transaction() as tx:
-        _still_ours(tx.state, vm)
+        still_ours(tx.state, vm)
         taken_back(tx, vm, reason)
         if undo:
             met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
@@ -120,7 +120,6 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
 
 def only_forward(execution: Execution, vm: Vm, plan: Plan) -> None:
     """Carry out a destroy and remove the record; on a failure record what is left and raise."""
-    world = execution.world
     if vm.operation is not None and vm.operation.id != execution.ids.operation:
         execution.raise_attempt()  # a script of what we supersede may hold the host's lock still
     try:
@@ -136,12 +135,24 @@ def only_forward(execution: Execution, vm: Vm, plan: Plan) -> None:
             ) from error
         error.leftovers = (*error.leftovers, *_left(vm, operation))
         raise
+    gone(execution, vm)
+
+
+def gone(execution: Execution, vm: Vm) -> None:
+    """Remove the record of a VM of which nothing is left, and end the operation."""
+    world = execution.world
     with world.store.closing_transaction() as tx:
-        _still_ours(tx.state, vm, execution.ids.operation)
+        still_ours(tx.state, vm, execution.ids.operation)
         tx.remove_vm(vm.id)
         met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
     _end(execution, Status.DONE, "")
     world.locks.forget_vm(vm.id)
+
+
+def note_reason(execution: Execution, vm: Vm, reason: str) -> None:
+    """Keep the operation on the record, with why it stands."""
+    with execution.world.store.transaction() as tx:
+        tx.put_vm(replace(still_ours(tx.state, vm, execution.ids.operation), reason=reason))
 
 
 def take_old(world: World, vm: Vm, stack: ExitStack) -> Journal | None:
@@ -210,8 +221,8 @@ def _with_leftovers(error: BaseException, vm: Vm, second: BaseException) -> Tash
     return shown
 
 
-def _still_ours(state: State, vm: Vm, operation: int | None = None) -> None:
-    """Raise Conflict when another operation took the record over while we were away."""
+def still_ours(state: State, vm: Vm, operation: int | None = None) -> Vm:
+    """The record now; raises Conflict when another operation took it over meanwhile."""
     current = state.vms.get(vm.id)
     ours = operation if operation is not None else (vm.operation.id if vm.operation else None)
     if current is None or current.operation is None or current.operation.id != ours:
@@ -220,6 +231,7 @@ def _still_ours(state: State, vm: Vm, operation: int | None = None) -> None:
             f"{vm.name} was taken over by another operation",
             hint=f"tashictl vm show {vm.id}",
         )
+    return current
 
 
 def met(tx: Transaction, host: str | None, operation: int, now: str) -> None:

@@ -159,6 +159,30 @@ class Trust(Protocol):
         ...
 
 
+class Monitor(Protocol):
+    """A dialogue with the monitor of one VM; `status` is its run state as it was last asked."""
+
+    @property
+    def status(self) -> str:
+        """QEMU's name of the run state: ``running``, ``paused`` …"""
+        ...
+
+    def command(self, command: str, deadline_s: float) -> str:
+        """Give one command; the run state after it.
+
+        Raises OperationFailed when QEMU refuses, Unreachable when the stream ends: then it may
+        have been done.
+        """
+        ...
+
+    def ends(self, deadline_s: float) -> bool:
+        """Whether QEMU says that it shuts down, or ends, before the deadline.
+
+        Raises Unreachable when the connection is cut: that is no end.
+        """
+        ...
+
+
 class Qmp(Protocol):
     """QEMU's monitor."""
 
@@ -167,6 +191,10 @@ class Qmp(Protocol):
 
         Raises OperationFailed for another VM or nonsense, Unreachable when the stream ends.
         """
+        ...
+
+    def talk(self, stream: Stream, uuid: str, deadline_s: float) -> Monitor:
+        """Greet QEMU as `hello` does, and go on talking."""
         ...
 
 

@@ -12,13 +12,14 @@ from tashictl.model.operation import Begun, Ended, Header, JournalView, Operatio
 from tashictl.model.state import State
 from tashictl.model.steps import AwaitQmp, Plan
 from tashictl.model.vm import OperationKind, Vm, Wanted
-from tashictl.ops import finish
+from tashictl.ops import finish, powering
 from tashictl.ops.begin import ids_of
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Journal, World
 from tashictl.planning import create as create_plan
 from tashictl.planning import destroy as destroy_plan
+from tashictl.planning import power
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -41,12 +42,31 @@ def settle(world: World, context: Context, vm_id: int) -> Outcome | None:
         if taken is None:
             return None
         execution, vm, plan = taken
+        if powering.concerns(vm):
+            return _put_right(execution, powering.settle(execution, vm, plan))
         if vm.operation is not None and vm.operation.kind is OperationKind.DESTROY:
             return _on(execution, vm, plan)
         wanted = vm.wanted is not Wanted.ABSENT
         if wanted and (execution.journal.view.pivoted or _answers(execution, plan)):
             return _on(execution, vm, plan)
         return _back(execution, vm, plan, "interrupted")
+
+
+def settle_first(world: World, context: Context, vm: Vm) -> None:
+    """Finish or take back what was interrupted on a VM that is about to be changed, and say so.
+
+    What still runs is left alone: it holds the VM's lock.
+    """
+    if vm.operation is None:
+        return
+    journal = world.journals.read(vm.operation.id)
+    if journal is not None and journal.alive:
+        return
+    outcome = settle(world, context, vm.id)
+    if outcome is not None:
+        became = "was finished" if outcome.status is Status.DONE else "was taken back"
+        kind = vm.operation.kind.value
+        world.report.note(f"{kind} {vm.name} ({outcome.operation}) was interrupted: it {became}")
 
 
 def resume(world: World, context: Context, operation_id: int) -> Outcome:
@@ -56,6 +76,8 @@ def resume(world: World, context: Context, operation_id: int) -> Outcome:
     """
     with ExitStack() as stack:
         execution, vm, plan = _take_operation(world, context, operation_id, stack)
+        if powering.concerns(vm):
+            return _put_right(execution, powering.resume(execution, vm, plan))
         creates = vm.operation is not None and vm.operation.kind is OperationKind.CREATE
         if creates and vm.wanted is Wanted.ABSENT:
             return _back(execution, vm, plan, "undone")
@@ -67,6 +89,8 @@ def undo(world: World, context: Context, operation_id: int) -> Outcome:
     with ExitStack() as stack:
         execution, vm, plan = _take_operation(world, context, operation_id, stack)
         _refuse_undo(vm, execution.journal.view, operation_id)
+        if powering.concerns(vm):
+            return _put_right(execution, powering.settle(execution, vm, plan))
         return _back(execution, vm, plan, "undone on request")
 
 
@@ -90,6 +114,9 @@ def _waiting(world: World, operation_id: int) -> Vm:
 
 
 def _refuse_undo(vm: Vm, journal: JournalView | None, operation_id: int) -> None:
+    if powering.concerns(vm):
+        powering.refuse_undo(vm, journal is not None and journal.pivoted, operation_id)
+        return
     if vm.operation is not None and vm.operation.kind is OperationKind.DESTROY:
         raise Conflict(
             "E-FORWARD",
@@ -212,6 +239,8 @@ def _lost(world: World, context: Context, state: State, vm: Vm) -> Journal:
     assert operation is not None
     if operation.kind is OperationKind.DESTROY:
         plan = destroy_plan.plan(vm, context.settings)
+    elif operation.kind in powering.KINDS:
+        plan = power.plan(vm, operation.kind, context.settings, power.SHUTDOWN_TIMEOUT_S)
     else:
         host = context.host(state, vm.host or "")
         plan = create_plan.plan(
@@ -266,6 +295,12 @@ def _on(execution: Execution, vm: Vm, plan: Plan) -> Outcome:
     execution.forward(plan)
     done = finish.running(execution, vm)
     return Outcome(operation=operation, vm=done, status=Status.DONE)
+
+
+def _put_right(execution: Execution, vm: Vm | None) -> Outcome:
+    ended = execution.journal.view.ended
+    status = ended.status if ended is not None else Status.DONE
+    return Outcome(operation=execution.ids.operation, vm=vm, status=status)
 
 
 def _back(execution: Execution, vm: Vm, plan: Plan, reason: str) -> Outcome:

@@ -17,7 +17,6 @@ from tashictl.errors import (
     raise_all,
 )
 from tashictl.model.cluster import Cluster
-from tashictl.model.operation import Status
 from tashictl.model.state import State
 from tashictl.model.steps import Plan
 from tashictl.model.vm import OperationKind, OperationRef, Vm, Wanted
@@ -158,18 +157,9 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
 
 def _settle_name(world: World, context: Context, name: str) -> None:
     """Finish or take back what was interrupted on a VM of that name."""
-    found = (vm for vm in world.store.read().vms.values() if vm.name == name)
-    vm = next(found, None)
-    if vm is None or vm.operation is None:
-        return
-    journal = world.journals.read(vm.operation.id)
-    if journal is not None and journal.alive:
-        return  # it is being worked on: its name is taken
-    outcome = recover.settle(world, context, vm.id)
-    if outcome is not None:
-        became = "was finished" if outcome.status is Status.DONE else "was taken back"
-        kind = vm.operation.kind.value
-        world.report.note(f"{kind} {vm.name} ({outcome.operation}) was interrupted: it {became}")
+    vm = next((vm for vm in world.store.read().vms.values() if vm.name == name), None)
+    if vm is not None:
+        recover.settle_first(world, context, vm)
 
 
 def schedule(world: World, context: Context) -> list[tuple[Vm, TashiError | None]]:

@@ -10,6 +10,7 @@ from tashictl.errors import OperationFailed
 from tashictl.model.script import Script
 from tashictl.model.steps import (
     AddTap,
+    AwaitExit,
     Batch,
     CheckImage,
     CreateOverlay,
@@ -60,6 +61,12 @@ while alive || is_ours "$p"; do
   sleep 0.1; i=$((i+1))
 done
 say D pid "$p" """
+
+_AWAIT_EXIT = r"""i=0
+while alive || qemu_pid >/dev/null; do
+  [ "$i" -lt {ticks} ] || die 'QEMU still runs'
+  sleep 0.1; i=$((i+1))
+done"""
 
 _REMOVE_DIR = r"""if alive || qemu_pid >/dev/null; then die 'QEMU still runs'; fi
 rm -rf "$R" || exit 1
@@ -120,6 +127,8 @@ def body(step: Step) -> str:
             )
         case KillQemu(wait_s=wait_s):
             return _KILL.format(term_ticks=wait_s * 10, kill_ticks=wait_s * 10 + 100)
+        case AwaitExit(wait_s=wait_s):
+            return _AWAIT_EXIT.format(ticks=wait_s * 10)
         case RemoveDir():
             return _REMOVE_DIR
         case _:

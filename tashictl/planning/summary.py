@@ -6,13 +6,16 @@ from collections.abc import Mapping
 
 from tashictl.model.steps import (
     AddTap,
+    AwaitExit,
     AwaitQmp,
     CheckImage,
     CreateOverlay,
     KillQemu,
     MakeFolder,
     PlaceImage,
+    PressPowerButton,
     PutImage,
+    QmpCommand,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -49,6 +52,12 @@ def _removal(step: Step) -> str:
     match step:
         case KillQemu(uuid=uuid, wait_s=wait_s):
             return f"end the QEMU of {uuid[:8]}…, wait {wait_s} s, then KILL"
+        case QmpCommand(socket=socket, command=command):
+            return f"{command} to {socket}"
+        case PressPowerButton(timeout_s=timeout_s, again_s=again_s):
+            return f"system_powerdown every {again_s} s until QEMU ends, at most {timeout_s} s"
+        case AwaitExit(wait_s=wait_s):
+            return f"wait {wait_s} s until QEMU has ended by itself; it is never killed"
         case RemoveTap(tap=tap):
             return f"ip link del {tap}"
         case RemoveDir(folder=folder):
@@ -79,6 +88,8 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
             return "qemu", f"pid {data.get('pid', '–')}, {_accelerator(argv)}"
         case AwaitQmp():
             return "qmp", "answers, running"
+        case PressPowerButton():
+            return "button", f"pressed {data.get('pressed', '–')}, the guest went"
         case KillQemu():
             return "qemu", f"pid {data['pid']} ended" if "pid" in data else "was not running"
         case RemoveTap(tap=tap):

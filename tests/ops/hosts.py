@@ -18,6 +18,7 @@ from tashictl.model.operation import Begun
 from tashictl.model.script import Fault, HostKey, Reply, Script, SweepStats
 from tashictl.model.steps import (
     AddTap,
+    AwaitExit,
     CheckImage,
     CreateOverlay,
     Fence,
@@ -57,6 +58,12 @@ class Trouble(Enum):
     CTRL_C_AFTER = "the operator presses Ctrl-C while the answer is awaited"
     PAUSED = "QEMU is there and does not run"
     SILENT = "QEMU's socket does not answer"
+    GONE = "nobody listens at QEMU's socket"
+    REFUSED = "QEMU refuses the command"
+
+
+class Refusal(Exception):
+    """A step that says no."""
 
 
 class Host:
@@ -68,6 +75,9 @@ class Host:
         self.ifups: dict[str, str] = {}
         self.taps: set[str] = set()
         self.running: set[str] = set()
+        self.paused: set[str] = set()
+        self.told: list[str] = []  # commands of QMP
+        self.presses = 1  # of the power button, until a guest goes
         self.files: dict[str, bytes] = {}
         self.claimed: tuple[str, int, int, str] | None = None  # cluster, epoch, operation, uuid
         self.fences: dict[str, tuple[int, int, int]] = {}
@@ -117,6 +127,8 @@ class Host:
                 return "D pid 4711\nD boot_id b-1"
             case KillQemu(uuid=uuid):
                 self.running.discard(uuid)
+            case AwaitExit(uuid=uuid) if uuid in self.running:
+                raise Refusal("QEMU still runs")
             case RemoveTap(tap=tap):
                 self.taps.discard(tap)
             case RemoveDir(uuid=uuid, folder=folder):
@@ -151,15 +163,63 @@ class Stream:
 class Qmp:
     """QEMU's monitor: running when the host says so."""
 
+    def __init__(self, clock: Waiting) -> None:
+        self.clock = clock
+
     def hello(self, stream: ports.Stream, uuid: str, deadline_s: float) -> str:
         assert isinstance(stream, Stream)
+        if stream.trouble is Trouble.CTRL_C_AFTER:
+            raise KeyboardInterrupt
+        return self._status(stream, uuid)
+
+    def _status(self, stream: Stream, uuid: str) -> str:
         if stream.trouble is Trouble.FAILS:
             raise OperationFailed("E-QMP", "another VM answers")
         if stream.trouble is Trouble.SILENT:
             raise Unreachable("E-TIMEOUT", "no answer")
-        if stream.trouble is Trouble.PAUSED:
-            return "paused"
-        return "running" if uuid in stream.host.running else "shutdown"
+        if stream.trouble is Trouble.GONE or uuid not in stream.host.running:
+            raise Unreachable("E-EXEC", "nobody listens")
+        paused = stream.trouble is Trouble.PAUSED or uuid in stream.host.paused
+        return "paused" if paused else "running"
+
+    def talk(self, stream: ports.Stream, uuid: str, deadline_s: float) -> Monitor:
+        assert isinstance(stream, Stream)
+        return Monitor(stream, uuid, self._status(stream, uuid), self.clock)
+
+
+class Monitor:
+    """The dialogue with one QEMU."""
+
+    def __init__(self, stream: Stream, uuid: str, status: str, clock: Waiting) -> None:
+        self.status = status
+        self.stream = stream
+        self.uuid = uuid
+        self.clock = clock
+
+    def command(self, command: str, deadline_s: float) -> str:
+        assert deadline_s > self.clock.monotonic_s()
+        host, trouble = self.stream.host, self.stream.trouble
+        if trouble is Trouble.REFUSED:
+            raise OperationFailed("E-QMP", f"QEMU refused {command}", cause="GenericError: no")
+        host.told.append(command)
+        if command == "stop":
+            host.paused.add(self.uuid)
+        elif command == "cont":
+            host.paused.discard(self.uuid)
+        elif command == "system_powerdown" and host.told.count(command) >= host.presses:
+            host.running.discard(self.uuid)
+        if trouble is Trouble.MUTE:
+            raise Unreachable("E-CUT", "the connection was cut")
+        if trouble is Trouble.CTRL_C_AFTER:
+            raise KeyboardInterrupt
+        self.status = "paused" if self.uuid in host.paused else "running"
+        return self.status
+
+    def ends(self, deadline_s: float) -> bool:
+        if self.uuid not in self.stream.host.running:
+            return True
+        self.clock.sleep(deadline_s - self.clock.monotonic_s())
+        return False
 
 
 class Remote:
@@ -251,7 +311,11 @@ class Remote:
         for (index, name), step, trouble in zip(places, script.steps, troubles, strict=True):
             say(f"B {index} {name}")
             failed = trouble is Trouble.FAILS
-            for line in [] if failed else host.do(step).splitlines():
+            try:
+                lines = "" if failed else host.do(step)
+            except Refusal:
+                failed, lines = True, ""
+            for line in lines.splitlines():
                 say(line)
             if trouble is Trouble.CTRL_C_AFTER:
                 raise KeyboardInterrupt
@@ -283,8 +347,8 @@ class Remote:
         return SweepStats(answered=0, failed=0, seconds=0.0)
 
     def open_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> Stream:
-        trouble = self._trouble("", "AwaitQmp")
-        if trouble in (Trouble.CTRL_C, Trouble.CTRL_C_AFTER):
+        trouble = self._trouble("", "AwaitQmp") or self._trouble("", "monitor")
+        if trouble is Trouble.CTRL_C:
             raise KeyboardInterrupt
         if host.name in self.down or trouble is Trouble.UNSENT:
             raise Unreachable("E-REFUSED", f"{host.name} not reached", host=host.name)

@@ -171,7 +171,7 @@ class Stage:
             journals=self.journals,
             locks=self.locks,
             remote=self.remote,
-            qmp=Qmp(),
+            qmp=Qmp(self.clock),
             trust=self.trust,
             clock=self.clock,
             dice=Dice(),

@@ -13,15 +13,17 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
-from tashictl.adapters.sim.faults import Moment, Planned, Point
+from tashictl.adapters.sim.faults import AT_THE_MONITOR, Moment, Planned, Point
 
 _ANYWHERE = ("kill", "power", "lostpower", "int", "stop", "nospace", "down", "reboot")
 _AT_HOST = (*_ANYWHERE, "cut", "trunc", "full", "fail", "hang", "stall")
 _AT_SEND = (*_ANYWHERE, "cut", "full")
-_UNSCRIPTED = ("AwaitQmp", "PutImage", "Port")
+_UNSCRIPTED = (*AT_THE_MONITOR, "PutImage", "Port")
 _AT_PORT = ("kill", "power", "lostpower", "int", "stop", "nospace")
 _BATCH = ("late", "latemid", "lost")  # what befalls a whole script
-ALL_KINDS = frozenset({*_AT_HOST, *_AT_SEND, *_AT_PORT, *_BATCH, "dup", "exit", "die", "mute"})
+ALL_KINDS = frozenset(
+    {*_AT_HOST, *_AT_SEND, *_AT_PORT, *_BATCH, "dup", "exit", "die", "mute", "deaf"}
+)
 
 
 class Command(Struct, frozen=True):
@@ -67,8 +69,9 @@ def kinds_at(point: Point) -> tuple[str, ...]:
         return _AT_PORT
     if point.step == "PutImage":
         return (*_ANYWHERE, "cut", "full", "late") if point.moment is Moment.BEFORE else _ANYWHERE
-    if point.step == "AwaitQmp":
-        return _at_the_monitor(point.moment)
+    if point.step in AT_THE_MONITOR:
+        deaf = point.step == "PressPowerButton" and point.moment is Moment.BEFORE
+        return (*_at_the_monitor(point.moment), *(("deaf",) if deaf else ()))
     match point.moment:
         case Moment.BEFORE:
             return _AT_SEND

@@ -9,28 +9,36 @@ from typing import get_args
 
 from msgspec import Struct
 
-from tashictl.adapters.sim.faults import Moment
+from tashictl.adapters.sim.faults import AT_THE_MONITOR, Moment
 from tashictl.model.steps import Step
 from tests.sim.cases import ALL_KINDS, Case, Command, faults_at, matching
 from tests.sim.play import Played, play
 
 # Steps that the controller does itself have no moment that is seen only at the host.
 MOMENTS = {
-    "AwaitQmp": (Moment.BEFORE, Moment.SENT, Moment.AFTER),
+    **dict.fromkeys(AT_THE_MONITOR, (Moment.BEFORE, Moment.SENT, Moment.AFTER)),
     "PutImage": (Moment.BEFORE, Moment.AFTER),
 }
-FAMILIES = ("create", "destroy", "schedule", "import")
+FAMILIES = ("create", "destroy", "schedule", "import", "pause", "unpause", "reset", "shutdown")
 AFTER = {
     "create": ("destroy", "create", "resume", "undo"),
     "destroy": ("destroy", "create", "resume"),
     "schedule": ("destroy", "schedule", "resume", "undo"),
     "import": ("import",),
+    "pause": ("destroy", "pause", "resume", "undo"),
+    "unpause": ("destroy", "unpause", "resume", "pause"),
+    "reset": ("destroy", "reset", "resume", "undo"),
+    "shutdown": ("destroy", "shutdown", "create", "resume", "undo"),
 }
 BEFORE = {
     "create": (),
     "destroy": (Command("create"),),
     "schedule": (Command("pend"),),
     "import": (),
+    "pause": (Command("create"),),
+    "unpause": (Command("create"), Command("pause")),
+    "reset": (Command("create"),),
+    "shutdown": (Command("create"),),
 }
 
 

@@ -7,8 +7,6 @@ and identity.
 from __future__ import annotations
 
 import errno
-import hashlib
-import io
 import os
 import random
 import shutil
@@ -16,7 +14,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 from tashictl.adapters import files, qmp
 from tashictl.adapters.journals import FileJournals
@@ -36,26 +33,19 @@ from tashictl.model.network import Network as Net
 from tashictl.model.state import State
 from tashictl.model.steps import Step
 from tashictl.ops import host as host_ops
-from tashictl.ops import image as image_ops
-from tashictl.ops import recover
-from tashictl.ops import vm as vm_ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
-from tashictl.planning import images
-from tashictl.planning.request import RawVm
 from tests.sim.commits import Commits
 from tests.sim.doubles import NoTrust, Quiet, SimDice, SimWho
 from tests.sim.things import (
     CLUSTER,
     CONTRACT,
-    IMAGE,
-    IMPORTED,
-    NAME,
     SETTINGS,
     TEMPLATE,
     furnish,
     scratch_root,
 )
+from tests.sim.verbs import Verbs
 from tests.sim.watched import WatchedJournals, WatchedRemote, WatchedStore
 
 
@@ -103,7 +93,7 @@ class Cluster:
         """The world is well again; what is under way stays under way."""
         self.disk_full = False
         for host in self.hosts:
-            host.reachable, host.full, host.mute = True, False, False
+            host.reachable, host.full, host.mute, host.deaf = True, False, False, False
 
     def run_out(self) -> None:
         """All scripts come to their ends."""
@@ -111,7 +101,7 @@ class Cluster:
         self.timeline.wait(lambda: not any(h.scripts for h in self.hosts), until_s)
 
 
-class Controller:
+class Controller(Verbs):
     """One process: one command, with the faults that befall it."""
 
     def __init__(
@@ -206,6 +196,8 @@ class Controller:
                 host.restart(SETTINGS.tashictl.run_dir)
             case "mute":
                 host.mute = True
+            case "deaf":
+                host.deaf = True
             case "die":
                 for process in list(host.processes.values()):
                     if not process.foreign:
@@ -255,66 +247,6 @@ class Controller:
             self.cluster.watch.gone -= self.store.lose()
             self.journals.lose(self.lose_journals)
         return outcome
-
-    def create(self, name: str = NAME, **changes: Any) -> str:
-        wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("lan",), **changes}
-        raw = RawVm(name=name, **wish)
-        return self.command(lambda: vm_ops.create(self.world, self.cluster.context, raw))
-
-    def destroy(self, name: str = NAME) -> str:
-        return self.command(lambda: vm_ops.destroy(self.world, self.cluster.context, name))
-
-    def resume(self) -> str:
-        operation = self.interrupted()
-        if operation is None:
-            return "nothing"
-        return self.command(lambda: recover.resume(self.world, self.cluster.context, operation))
-
-    def pend(self) -> str:
-        """Leave a VM Pending: no host answers while it is asked for."""
-        for host in self.cluster.hosts:
-            host.reachable = False
-        self.check()
-        self.dead = False
-        outcome = self.create()
-        self.cluster.heal()
-        self.dead = False
-        self.check()
-        return outcome
-
-    def schedule(self) -> str:
-        """Place what waits; the first error if there is one."""
-
-        def do() -> None:
-            for _, error in vm_ops.schedule(self.world, self.cluster.context):
-                if error is not None:
-                    raise error
-
-        return self.command(do)
-
-    def bring(self) -> str:
-        """Import an image to all hosts; the first host's error if there is one."""
-        data = IMPORTED.encode()
-        image = images.describe(IMAGE, data[:104], len(data), hashlib.sha256(data).hexdigest())
-
-        def do() -> None:
-            content = image_ops.Content(source=io.BytesIO(data), image=image)
-            names = [h.name for h in self.cluster.hosts]
-            done = image_ops.put(self.world, self.cluster.context, content, names)
-            for _, error in done.failed:
-                raise error
-
-        return self.command(do)
-
-    def undo(self) -> str:
-        operation = self.interrupted()
-        if operation is None:
-            return "nothing"
-        return self.command(lambda: recover.undo(self.world, self.cluster.context, operation))
-
-    def check(self) -> str:
-        hosts = self.cluster.context.inventory.hosts
-        return self.command(lambda: host_ops.check(self.world, self.cluster.context, hosts))
 
     def interrupted(self) -> int | None:
         """The operation that is in flight or interrupted, if any."""

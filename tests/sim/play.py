@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from tashictl.adapters.sim.faults import Planned, Point
 from tashictl.adapters.sim.host import SimHost
 from tashictl.model.vm import TashiState, Vm
+from tashictl.ops import powering
 from tests.sim.cases import Case, Command
 from tests.sim.harness import Cluster, Controller, a_cluster
 from tests.sim.things import IMAGE, IMPORTED, NAME, SETTINGS, foreign_things, traces_on
@@ -90,6 +92,7 @@ def _carry_out(
         "pend": controller.pend,
         "schedule": controller.schedule,
         "import": controller.bring,
+        **{kind.value: partial(controller.power, kind) for kind in powering.KINDS},
     }
     return verbs[command.verb](), controller
 
@@ -97,12 +100,16 @@ def _carry_out(
 _DEFINITE = {
     "create": {"ok", "E-EXISTS"},
     "destroy": {"ok", "E-NO-VM"},
-    "resume": {"ok", "nothing"},
+    "resume": {"ok", "nothing", "E-EXEC"},  # the fault may have ended its QEMU
     "undo": {"ok", "nothing", "E-FORWARD"},
     "check": {"ok"},
     "pend": {"ok", "E-EXISTS"},
     "schedule": {"ok"},
     "import": {"ok", "E-BUSY"},  # a script that has stalled holds the host's lock
+    "pause": {"ok", "E-NO-VM", "E-STATE", "E-EXEC"},  # its QEMU may have been ended by the fault
+    "unpause": {"ok", "E-NO-VM", "E-STATE", "E-EXEC"},
+    "reset": {"ok", "E-NO-VM", "E-STATE", "E-EXEC"},
+    "shutdown": {"ok", "E-NO-VM", "E-STATE"},
 }
 
 
@@ -116,10 +123,26 @@ def check_definite(cluster: Cluster, verb: str, outcome: str) -> None:
         watch.problem(f"destroyed, but there is a record: {vm.state.name}")
     if verb == "create" and (vm is None or vm.operation is not None):
         watch.problem(f"created, but the record is {vm.state.name if vm else 'not there'}")
+    if verb == "shutdown" and outcome == "ok" and vm is not None:
+        watch.problem(f"shut down, but there is a record: {vm.state.name}")
+    if verb in ("pause", "unpause") and outcome == "ok":
+        check_power(cluster, vm, verb)
     if verb == "import" and outcome == "ok":
         check_imported(cluster)
     if verb in ("resume", "undo") and outcome != "E-FORWARD" and vm and vm.operation is not None:
         watch.problem(f"{verb} went well, but the operation stands")
+
+
+def check_power(cluster: Cluster, vm: Vm | None, verb: str) -> None:
+    """What a power operation that went well leads to is so on the host."""
+    paused = verb == "pause"
+    wanted = TashiState.Paused if paused else TashiState.Running
+    if vm is None or vm.state is not wanted:
+        cluster.watch.problem(f"{verb} went well, but the record is {vm.state.name if vm else '–'}")
+        return
+    process = cluster.network.hosts[vm.host or ""].qemu_of(vm.uuid)
+    if process is None or process.paused is not paused:
+        cluster.watch.problem(f"{verb} went well, but QEMU is not so")
 
 
 def check_image(cluster: Cluster) -> None:

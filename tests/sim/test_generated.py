@@ -9,8 +9,8 @@ import pytest
 from tests.sim.generate import FAMILIES, Report, family, uncovered
 
 SEED = 20260301
-PAIRS = {"create": 300, "destroy": 200, "schedule": 100, "import": 100}
-SHARE = {"create": 1.0, "destroy": 1.0, "schedule": 0.4, "import": 1.0}
+PAIRS = {"create": 300, "destroy": 200, "schedule": 100, "import": 100, "shutdown": 100}
+SHARE = {"schedule": 0.4, "shutdown": 0.4}
 # Step kinds that no operation plans yet.
 UNPLANNED = {"step RemoveFile: in no plan that is played"}
 _reports: dict[str, Report] = {}
@@ -18,7 +18,7 @@ _reports: dict[str, Report] = {}
 
 def _played(verb: str) -> Report:
     if verb not in _reports:
-        _reports[verb] = family(verb, SEED, PAIRS[verb], share=SHARE[verb])
+        _reports[verb] = family(verb, SEED, PAIRS.get(verb, 40), share=SHARE.get(verb, 1.0))
     return _reports[verb]
 
 

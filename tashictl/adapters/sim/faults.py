@@ -8,6 +8,9 @@ from enum import Enum
 
 from msgspec import Struct
 
+# Steps that the controller does itself: they are seen by it alone.
+AT_THE_MONITOR = ("AwaitQmp", "QmpCommand", "PressPowerButton")
+
 
 class Killed(BaseException):
     """The controller was killed here: nothing of it runs on."""
@@ -98,6 +101,6 @@ class FaultPoints:
         `cut` tells the Remote which host it is about; a connection is only cut when it is used.
         """
         cut()
-        if moment == Moment.SENT.value and step != "AwaitQmp":
+        if moment == Moment.SENT.value and step not in AT_THE_MONITOR:
             return
         self._happen(step, Moment(moment))

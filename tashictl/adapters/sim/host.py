@@ -32,6 +32,7 @@ class Process:
         self.run_lock = run_lock
         self.sockets: set[str] = set()
         self.silent = False
+        self.paused = False
         self.foreign = False
 
 
@@ -64,6 +65,7 @@ class SimHost:
         self.reachable = True
         self.full = False
         self.mute = False  # its QEMUs do not answer on QMP
+        self.deaf = False  # its guests ignore the power button
         self.files: dict[str, File] = {}
         self.folders: set[str] = set()
         self.taps: dict[str, str] = {}  # name, the ifup script that was called for it
@@ -143,6 +145,12 @@ class SimHost:
     def kill(self, process: Process) -> None:
         """A fault ends a process."""
         self.watch.excused.add(process.uuid)
+        self.end(process)
+
+    def leave(self, process: Process) -> None:
+        """A QEMU ends by itself, and takes its sockets with it."""
+        for path in process.sockets:
+            self.files.pop(path, None)
         self.end(process)
 
     def end(self, process: Process) -> None:

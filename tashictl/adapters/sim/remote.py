@@ -20,6 +20,7 @@ from tashictl.model.script import Fault, HostKey, Reply, Script, SweepStats
 from tashictl.model.steps import Step
 
 _LATENCY_S = 0.01
+_GUEST_GOES_S = 0.7
 _CHUNK = 50  # bytes of QMP that arrive at once, so that lines come in pieces
 
 
@@ -261,7 +262,15 @@ class SimStream:
             case "query-uuid":
                 answer: dict[str, object] = {"UUID": self._process.uuid}
             case "query-status":
-                answer = {"running": True, "status": "running", "singlestep": False}
+                paused = self._process.paused
+                status = "paused" if paused else "running"
+                answer = {"running": not paused, "status": status, "singlestep": False}
+            case "stop" | "cont":
+                self._process.paused = request["execute"] == "stop"
+                answer = {}
+            case "system_powerdown":
+                self._power_down()
+                answer = {}
             case _:
                 answer = {}
         self._say({"return": answer, "id": request.get("id")})
@@ -271,16 +280,35 @@ class SimStream:
         self._timeline.sleep(_LATENCY_S)
         if self._line.cut_at is not None:
             raise Unreachable("E-CUT", "the connection was cut", host=self._host.name)
-        if self._process.pid not in self._host.processes:
+        if self._is_gone():
             return b""
         if self._host.mute or not self._host.reachable:
             self._timeline.wait(lambda: False, deadline_s)
             raise Unreachable("E-TIMEOUT", "no answer within the time limit", host=self._host.name)
+        if not self._timeline.wait(lambda: bool(self._out) or self._is_gone(), deadline_s):
+            raise Unreachable("E-TIMEOUT", "no answer within the time limit", host=self._host.name)
+        if self._is_gone():
+            return b""
         chunk, self._out = self._out[:_CHUNK], self._out[_CHUNK:]
         return chunk
 
     def close(self) -> None:
         """Nothing to end."""
+
+    def _is_gone(self) -> bool:
+        return self._process.pid not in self._host.processes
+
+    def _power_down(self) -> None:
+        """The guest goes a moment later, unless it is deaf."""
+        host, process = self._host, self._process
+        if host.deaf or process.paused:
+            return
+
+        def go() -> None:
+            if process.pid in host.processes:
+                host.leave(process)
+
+        self._timeline.at(self._timeline.monotonic_s() + _GUEST_GOES_S, go)
 
     def _say(self, message: dict[str, object]) -> None:
         self._out += msgspec.json.encode(message) + b"\r\n"

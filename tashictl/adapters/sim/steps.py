@@ -14,6 +14,7 @@ import msgspec
 from tashictl.adapters.sim.host import NoSpace, Pace, Process, SimHost
 from tashictl.model.steps import (
     AddTap,
+    AwaitExit,
     CheckImage,
     CreateOverlay,
     Fence,
@@ -74,6 +75,8 @@ class Body:
                 yield from self._start(self.step)
             case KillQemu():
                 yield from self._kill(self.step)
+            case AwaitExit():
+                yield from self._await_exit(self.step)
             case RemoveDir():
                 yield from self._remove_dir(self.step)
             case PlaceImage():
@@ -209,6 +212,15 @@ class Body:
         yield _SLOW_S
         self.host.end(process)
         self.data["pid"] = str(process.pid)
+
+    def _await_exit(self, step: AwaitExit) -> Pace:
+        waited_s = 0.0
+        lock = f"{step.run_folder}/run.lock"
+        while self.host.is_locked(lock) or self.host.qemu_of(self.uuid) is not None:
+            if waited_s >= step.wait_s:
+                raise Died("QEMU still runs")
+            yield _POLL_S
+            waited_s += _POLL_S
 
     def _remove_dir(self, step: RemoveDir) -> Pace:
         run, folder = step.run_folder, step.folder

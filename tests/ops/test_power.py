@@ -1,0 +1,327 @@
+"""Pause, unpause, reset, shutdown: what each leads to, and what is known after a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from tashictl import errors
+from tashictl.model.operation import Status
+from tashictl.model.vm import Observed, OperationKind, Seen, TashiState, Vm, Wanted
+from tashictl.ops import power, recover
+from tashictl.ops import vm as ops
+from tests.ops.hosts import Trouble
+from tests.ops.stage import Stage, raw
+from tests.ops.test_recover import die, lose_journal
+
+K = OperationKind
+
+
+@pytest.fixture
+def vm(stage: Stage) -> Vm:
+    made = ops.create(stage.world, stage.context, raw())
+    stage.events.clear()
+    stage.remote.scripts.clear()
+    return made
+
+
+def act(stage: Stage, kind: OperationKind, timeout_s: int = 20) -> Vm | None:
+    return power.act(stage.world, stage.context, "web1", kind, timeout_s)
+
+
+def caught(stage: Stage, kind: OperationKind) -> errors.TashiError:
+    with pytest.raises(errors.TashiError) as found:
+        act(stage, kind)
+    return found.value
+
+
+def seen(stage: Stage) -> tuple[TashiState, Wanted, bool]:
+    vm = stage.state.vms[1]
+    return vm.state, vm.wanted, vm.operation is not None
+
+
+def test_a_paused_vm_is_paused_in_qemu_and_in_the_record(stage: Stage, vm: Vm) -> None:
+    done = act(stage, K.PAUSE)
+
+    assert done is not None and done.observed.what is Seen.PAUSED
+    assert seen(stage) == (TashiState.Paused, Wanted.PAUSED, False)
+    assert stage.host().paused == {vm.uuid}
+    assert stage.host().told == ["stop"]
+    assert stage.remote.scripts == []
+    assert stage.status(2) == "done"
+    assert stage.events.index("commit") < stage.events.index("QmpCommand:sent")
+
+
+def test_unpaused_it_runs_again(stage: Stage, vm: Vm) -> None:
+    act(stage, K.PAUSE)
+    act(stage, K.UNPAUSE)
+
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert stage.host().told == ["stop", "cont"]
+
+
+def test_what_is_done_already_is_looked_at_and_not_done_again(stage: Stage, vm: Vm) -> None:
+    act(stage, K.PAUSE)
+    before = stage.journals.ids()
+    assert act(stage, K.PAUSE) == stage.state.vms[1]
+
+    assert stage.host().told == ["stop"]
+    assert stage.journals.ids() == before
+    assert stage.report.notes[-1] == "web1 is Paused already"
+
+
+def test_a_record_that_is_wrong_is_put_right_by_what_qemu_says(stage: Stage, vm: Vm) -> None:
+    act(stage, K.PAUSE)
+    stage.host().paused.clear()  # somebody else let it go on
+
+    act(stage, K.PAUSE)
+
+    assert stage.host().told == ["stop", "stop"]
+    assert seen(stage) == (TashiState.Paused, Wanted.PAUSED, False)
+
+
+def test_a_reset_leaves_it_running(stage: Stage, vm: Vm) -> None:
+    act(stage, K.RESET)
+    act(stage, K.RESET)
+
+    assert stage.host().told == ["system_reset", "system_reset"]
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
+@pytest.mark.parametrize("presses", [1, 3])
+def test_a_guest_that_shuts_down_is_gone_with_all_that_it_had(
+    stage: Stage, vm: Vm, presses: int
+) -> None:
+    stage.host().presses = presses
+
+    assert act(stage, K.SHUTDOWN) is None
+
+    assert stage.host().told == ["system_powerdown"] * presses
+    assert stage.state.vms == {}
+    assert stage.host().empty
+    assert stage.locks_left() == []
+    assert stage.status(2) == "done"
+    steps = [s.name for s in stage.remote.scripts[0].steps]
+    assert steps == ["AwaitExit", "RemoveTap", "RemoveDir"]
+
+
+def test_a_guest_that_ignores_the_button_goes_on_and_the_error_says_what_to_do(
+    stage: Stage, vm: Vm
+) -> None:
+    stage.host().presses = 99
+
+    error = caught(stage, K.SHUTDOWN)
+
+    assert errors.exit_code_of(error) == 1
+    assert "vm console --log web1" in error.hint and "vm destroy web1" in error.hint
+    assert stage.host().told == ["system_powerdown"] * 4  # after 0, 5, 10 and 15 s
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert stage.status(2) == "failed"
+    assert stage.host().running == {vm.uuid}
+
+
+def test_a_shutdown_of_what_has_exited_removes_its_remains(stage: Stage, vm: Vm) -> None:
+    stage.host().running.clear()
+    with stage.store.transaction() as tx:
+        tx.put_vm(replace(vm, observed=Observed(what=Seen.STOPPED)))
+
+    assert act(stage, K.SHUTDOWN) is None
+    assert stage.host().empty
+    assert stage.state.vms == {}
+
+
+@pytest.mark.parametrize("kind", [K.PAUSE, K.UNPAUSE, K.RESET, K.SHUTDOWN])
+def test_a_pending_vm_is_in_the_wrong_state(stage: Stage, kind: OperationKind) -> None:
+    for number in range(2):
+        ops.create(stage.world, stage.context, raw(f"big{number}", cores="4"))
+    ops.create(stage.world, stage.context, raw())
+
+    error = caught(stage, kind)
+
+    assert (errors.exit_code_of(error), error.code) == (5, "E-STATE")
+    assert "vm destroy web1" in error.hint
+
+
+@pytest.mark.parametrize("kind", [K.RESET, K.SHUTDOWN])
+def test_a_paused_guest_hears_nothing(stage: Stage, vm: Vm, kind: OperationKind) -> None:
+    act(stage, K.PAUSE)
+
+    error = caught(stage, kind)
+
+    assert (error.code, error.hint) == ("E-STATE", "tashictl vm unpause web1")
+
+
+@pytest.mark.parametrize("kind", [K.PAUSE, K.RESET, K.SHUTDOWN])
+def test_a_host_that_is_not_reached_leaves_all_as_it_was(
+    stage: Stage, vm: Vm, kind: OperationKind
+) -> None:
+    stage.remote.down.add("node1")
+
+    error = caught(stage, kind)
+
+    assert errors.exit_code_of(error) == 6
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert stage.status(2) == "failed"
+    assert stage.state.hosts["node1"].up is False
+    assert stage.clock.passed_s < 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"), [(Trouble.REFUSED, "E-QMP"), (Trouble.FAILS, "E-QMP")]
+)
+def test_a_qemu_that_refuses_leaves_all_as_it_was(
+    stage: Stage, vm: Vm, trouble: Trouble, code: str
+) -> None:
+    stage.remote.upon("monitor", trouble)
+
+    error = caught(stage, K.PAUSE)
+
+    assert (errors.exit_code_of(error), error.code) == (1, code)
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
+@pytest.mark.parametrize("kind", [K.PAUSE, K.RESET])
+def test_a_command_without_an_answer_may_be_done_and_stands_until_the_host_was_asked(
+    stage: Stage, vm: Vm, kind: OperationKind
+) -> None:
+    stage.remote.upon("monitor", Trouble.MUTE)
+
+    error = caught(stage, kind)
+
+    assert errors.exit_code_of(error) == 6
+    assert error.hint == "tashictl op resume 2"
+    assert "may be done" in error.leftovers[0]
+    assert seen(stage)[2]
+    assert recover.listing(stage.world, ended=False)[0].status is Status.INTERRUPTED
+
+    outcome = recover.resume(stage.world, stage.context, 2)
+
+    assert outcome.status is Status.DONE
+    assert not seen(stage)[2]
+
+
+def test_a_shutdown_whose_connection_is_cut_presses_on(stage: Stage, vm: Vm) -> None:
+    stage.host().presses = 3
+    stage.remote.upon("monitor", Trouble.MUTE, Trouble.MUTE)
+
+    assert act(stage, K.SHUTDOWN) is None
+    assert stage.host().told == ["system_powerdown"] * 3
+
+
+def test_ctrl_c_in_a_shutdown_leaves_a_guest_that_runs_as_it_is(stage: Stage, vm: Vm) -> None:
+    stage.host().presses = 99
+    stage.remote.upon("monitor", Trouble.CTRL_C_AFTER)
+
+    error = caught(stage, K.SHUTDOWN)
+
+    assert errors.exit_code_of(error) == 130
+    assert "may still go" in error.what
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
+def test_ctrl_c_in_a_pause_is_put_right_by_the_next_command(stage: Stage, vm: Vm) -> None:
+    stage.remote.upon("monitor", Trouble.CTRL_C_AFTER)
+
+    error = caught(stage, K.PAUSE)
+
+    assert (errors.exit_code_of(error), error.hint) == (130, "tashictl op resume 2")
+    act(stage, K.UNPAUSE)
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert "pause web1 (2) was interrupted: it was finished" in stage.report.notes
+
+
+MONITOR = [
+    (K.PAUSE, "QmpCommand"),
+    (K.UNPAUSE, "QmpCommand"),
+    (K.RESET, "QmpCommand"),
+    (K.SHUTDOWN, "PressPowerButton"),
+    (K.SHUTDOWN, "AwaitExit"),
+    (K.SHUTDOWN, "RemoveTap"),
+    (K.SHUTDOWN, "RemoveDir"),
+]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("moment", ["before", "sent", "after"])
+@pytest.mark.parametrize(("kind", "step"), MONITOR)
+def test_what_was_killed_is_put_right(
+    stage: Stage, vm: Vm, kind: OperationKind, step: str, moment: str, lost: bool
+) -> None:
+    if kind is K.UNPAUSE:
+        act(stage, K.PAUSE)
+    operation = stage.state.meta.last_operation_id + 1
+    die(stage, step, moment, lambda: act(stage, kind))
+    if lost:
+        lose_journal(stage, operation)
+
+    outcome = recover.settle(stage.world, stage.context, 1)
+
+    assert outcome is not None and outcome.operation == operation
+    assert recover.listing(stage.world, ended=False) == []
+    if stage.state.vms:
+        assert not seen(stage)[2]
+        assert stage.host().running == {vm.uuid}
+        wanted = TashiState.Paused if kind is K.PAUSE else TashiState.Running
+        assert seen(stage)[0] is wanted
+        assert (stage.host().paused == {vm.uuid}) is (kind is K.PAUSE)
+    else:
+        assert kind is K.SHUTDOWN
+        assert stage.host().empty
+
+
+@pytest.mark.parametrize("moment", ["before", "sent", "after"])
+@pytest.mark.parametrize(("kind", "step"), MONITOR)
+def test_what_was_killed_can_be_destroyed(
+    stage: Stage, vm: Vm, kind: OperationKind, step: str, moment: str
+) -> None:
+    if kind is K.UNPAUSE:
+        act(stage, K.PAUSE)
+    die(stage, step, moment, lambda: act(stage, kind))
+
+    ops.destroy(stage.world, stage.context, "web1")
+
+    assert stage.state.vms == {}
+    assert stage.host().empty
+
+
+def killed(stage: Stage, kind: OperationKind, step: str, moment: str) -> Callable[[], object]:
+    die(stage, step, moment, lambda: act(stage, kind))
+    return lambda: recover.undo(stage.world, stage.context, 2)
+
+
+def test_a_pause_only_goes_on(stage: Stage, vm: Vm) -> None:
+    undo = killed(stage, K.PAUSE, "QmpCommand", "before")
+
+    with pytest.raises(errors.Conflict) as found:
+        undo()
+
+    assert found.value.hint == "tashictl op resume 2"
+
+
+def test_a_shutdown_goes_back_until_the_guest_has_gone(stage: Stage, vm: Vm) -> None:
+    stage.host().presses = 99
+    killed(stage, K.SHUTDOWN, "PressPowerButton", "sent")()
+
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert stage.status(2) == "undone"
+
+
+def test_a_shutdown_that_was_finished_by_the_guest_only_goes_on(stage: Stage, vm: Vm) -> None:
+    undo = killed(stage, K.SHUTDOWN, "RemoveTap", "after")
+
+    with pytest.raises(errors.Conflict):
+        undo()
+    assert recover.resume(stage.world, stage.context, 2).status is Status.DONE
+    assert stage.state.vms == {}
+
+
+def test_one_whose_qemu_has_ended_meanwhile_is_said_to_be_silent(stage: Stage, vm: Vm) -> None:
+    die(stage, "QmpCommand", "before", lambda: act(stage, K.PAUSE))
+    stage.host().running.clear()
+
+    outcome = recover.settle(stage.world, stage.context, 1)
+
+    assert outcome is not None and outcome.status is Status.UNDONE
+    assert not seen(stage)[2]

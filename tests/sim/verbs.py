@@ -1,0 +1,102 @@
+"""The commands of a controller, each as a script would type it; see `harness.Controller`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tashictl.model.vm import OperationKind
+from tashictl.ops import host as host_ops
+from tashictl.ops import image as image_ops
+from tashictl.ops import power as power_ops
+from tashictl.ops import recover
+from tashictl.ops import vm as vm_ops
+from tashictl.ops.ports import World
+from tashictl.planning import images
+from tashictl.planning.request import RawVm
+from tests.sim.things import IMAGE, IMPORTED, NAME
+
+if TYPE_CHECKING:
+    from tests.sim.harness import Cluster
+
+
+class Verbs:
+    """What a controller can be told; each returns ``ok`` or how it ended."""
+
+    cluster: Cluster
+    world: World
+    dead: bool
+
+    def command(self, do: Callable[[], object]) -> str:
+        """Carry a command out."""
+        raise NotImplementedError
+
+    def interrupted(self) -> int | None:
+        """The operation that is in flight or interrupted, if any."""
+        raise NotImplementedError
+
+    def create(self, name: str = NAME, **changes: Any) -> str:
+        wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("lan",), **changes}
+        raw = RawVm(name=name, **wish)
+        return self.command(lambda: vm_ops.create(self.world, self.cluster.context, raw))
+
+    def destroy(self, name: str = NAME) -> str:
+        return self.command(lambda: vm_ops.destroy(self.world, self.cluster.context, name))
+
+    def power(self, kind: OperationKind, name: str = NAME) -> str:
+        world, context = self.world, self.cluster.context
+        return self.command(lambda: power_ops.act(world, context, name, kind, timeout_s=20))
+
+    def resume(self) -> str:
+        operation = self.interrupted()
+        if operation is None:
+            return "nothing"
+        return self.command(lambda: recover.resume(self.world, self.cluster.context, operation))
+
+    def pend(self) -> str:
+        """Leave a VM Pending: no host answers while it is asked for."""
+        for host in self.cluster.hosts:
+            host.reachable = False
+        self.check()
+        self.dead = False
+        outcome = self.create()
+        self.cluster.heal()
+        self.dead = False
+        self.check()
+        return outcome
+
+    def schedule(self) -> str:
+        """Place what waits; the first error if there is one."""
+
+        def do() -> None:
+            for _, error in vm_ops.schedule(self.world, self.cluster.context):
+                if error is not None:
+                    raise error
+
+        return self.command(do)
+
+    def bring(self) -> str:
+        """Import an image to all hosts; the first host's error if there is one."""
+        data = IMPORTED.encode()
+        image = images.describe(IMAGE, data[:104], len(data), hashlib.sha256(data).hexdigest())
+
+        def do() -> None:
+            content = image_ops.Content(source=io.BytesIO(data), image=image)
+            names = [h.name for h in self.cluster.hosts]
+            done = image_ops.put(self.world, self.cluster.context, content, names)
+            for _, error in done.failed:
+                raise error
+
+        return self.command(do)
+
+    def undo(self) -> str:
+        operation = self.interrupted()
+        if operation is None:
+            return "nothing"
+        return self.command(lambda: recover.undo(self.world, self.cluster.context, operation))
+
+    def check(self) -> str:
+        hosts = self.cluster.context.inventory.hosts
+        return self.command(lambda: host_ops.check(self.world, self.cluster.context, hosts))
