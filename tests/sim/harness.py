@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from tashictl.adapters import files, qmp
 from tashictl.adapters.journals import FileJournals
 from tashictl.adapters.locks import FileLocks
@@ -123,6 +125,7 @@ class Controller:
         split_at: str | None,
     ) -> None:
         self.cluster = cluster
+        self.context = replace(cluster.context, seen={})
         self.folder = cluster.folder
         self.injector = injector
         self.dead = False
@@ -259,16 +262,16 @@ class Controller:
     def create(self, name: str = NAME, **changes: Any) -> str:
         wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("lan",), **changes}
         raw = RawVm(name=name, **wish)
-        return self.command(lambda: vm_ops.create(self.world, self.cluster.context, raw))
+        return self.command(lambda: vm_ops.create(self.world, self.context, raw))
 
     def destroy(self, name: str = NAME) -> str:
-        return self.command(lambda: vm_ops.destroy(self.world, self.cluster.context, name))
+        return self.command(lambda: vm_ops.destroy(self.world, self.context, name))
 
     def resume(self) -> str:
         operation = self.interrupted()
         if operation is None:
             return "nothing"
-        return self.command(lambda: recover.resume(self.world, self.cluster.context, operation))
+        return self.command(lambda: recover.resume(self.world, self.context, operation))
 
     def pend(self) -> str:
         """Leave a VM Pending: no host answers while it is asked for."""
@@ -286,7 +289,7 @@ class Controller:
         """Place what waits; the first error if there is one."""
 
         def do() -> None:
-            for _, error in vm_ops.schedule(self.world, self.cluster.context):
+            for _, error in vm_ops.schedule(self.world, self.context):
                 if error is not None:
                     raise error
 
@@ -300,7 +303,7 @@ class Controller:
         def do() -> None:
             content = image_ops.Content(source=io.BytesIO(data), image=image)
             names = [h.name for h in self.cluster.hosts]
-            done = image_ops.put(self.world, self.cluster.context, content, names)
+            done = image_ops.put(self.world, self.context, content, names)
             for _, error in done.failed:
                 raise error
 
@@ -310,11 +313,11 @@ class Controller:
         operation = self.interrupted()
         if operation is None:
             return "nothing"
-        return self.command(lambda: recover.undo(self.world, self.cluster.context, operation))
+        return self.command(lambda: recover.undo(self.world, self.context, operation))
 
     def check(self) -> str:
-        hosts = self.cluster.context.inventory.hosts
-        return self.command(lambda: host_ops.check(self.world, self.cluster.context, hosts))
+        hosts = self.context.inventory.hosts
+        return self.command(lambda: host_ops.check(self.world, self.context, hosts))
 
     def interrupted(self) -> int | None:
         """The operation that is in flight or interrupted, if any."""
