@@ -158,7 +158,7 @@ def run(job: Job, verb: Verb, do: Do) -> int:
         return 0
     if len(job.chosen) == 1:
         return _run_one(job, verb, do)
-    with tally(job.at, len(job.chosen), verb) as watcher:
+    with tally(job.at, verb) as watcher:
         results = run_each(job.world, job.context, job.chosen, do, watcher)
     return told(job.at, verb, results)
 
@@ -174,11 +174,11 @@ def _run_one(job: Job, verb: Verb, do: Do) -> int:
 
 
 @contextmanager
-def tally(at: Desk, count: int, verb: Verb) -> Iterator[Any]:
+def tally(at: Desk, verb: Verb) -> Iterator[Any]:
     """The progress of a command on several VMs."""
     from tashictl.cli.tally import Tally
 
-    found = Tally(at.face, count, lambda result: _word(verb, result))
+    found = Tally(at.face, lambda result: _word(verb, result))
     try:
         yield found
     finally:

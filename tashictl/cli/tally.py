@@ -25,18 +25,22 @@ _CLEAR = "\r\x1b[K"
 class Tally(Watcher):
     """Counts who has ended; `say` puts a result in a word or two (``destroyed``)."""
 
-    def __init__(self, face: Globals, count: int, say: Callable[[Result], str]) -> None:
+    def __init__(self, face: Globals, say: Callable[[Result], str]) -> None:
         self._stream = face.streams.stderr
         self._says_all = face.verbose > 0 or face.debug
         self._notes = face.for_people or self._says_all
         self._updates = self._notes and self._stream.isatty() and not self._says_all
         self._progress = Progress(face)
         self._say = say
-        self._count = count
+        self._count = 0
         self._done = 0
         self._failed = 0
         self._line = ""
         self._lock = threading.RLock()
+
+    def begin(self, targets: Sequence[Vm]) -> None:
+        """So many are to come."""
+        self._count = len(targets)
 
     def report(self, vm: Vm, usual: Report) -> Report:
         """Warnings come through, behind the VM's name; notes and steps only with -v."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tashictl.cli import bulk, commands, desk, listings, output
@@ -10,6 +12,13 @@ from tashictl.cli.options import Globals
 from tashictl.errors import NoSuchTarget
 from tashictl.model import units
 from tashictl.model.vm import Vm
+
+if TYPE_CHECKING:
+    from tashictl.ops.context import Context
+    from tashictl.ops.ports import World
+    from tashictl.planning.request import RawVm
+
+_CREATE = bulk.Verb(name="create")
 
 command = commands.Noun("vm", help="Virtual machines.")
 
@@ -45,6 +54,7 @@ def show(face: Globals, name: str) -> None:
 @click.option("--hint", "hints", multiple=True, metavar="K=V", help="A hint, as in Tashi.")
 @click.option("--user", default=None, metavar="U", help="The owner, if not the caller.")
 @click.option("--host", default=None, metavar="H", help="This host and no other.")
+@click.option("--count", default=None, metavar="N", help="NAME-0 to NAME-(N-1), at once.")
 @click.pass_obj
 def create(
     face: Globals,
@@ -56,8 +66,9 @@ def create(
     hints: tuple[str, ...],
     user: str | None,
     host: str | None,
+    count: str | None,
 ) -> int:
-    """Create a VM and start it."""
+    """Create a VM and start it, or with --count several."""
     from tashictl.cli import dry, wiring
     from tashictl.ops import vm as ops
     from tashictl.planning.request import RawVm
@@ -71,17 +82,32 @@ def create(
         hints=hints,
         host=host,
         user=user,
+        count=count,
     )
     at = desk.sit_down(face)
     context = wiring.context_of(at)
+    if count is None and output.only_columns(face, listings.vm_table(at.scene())):
+        return 0
     with wiring.world_of(at) as world:
         if face.dry_run:
             return dry.create(face, world, context, raw)
+        if count is not None:
+            return _create_many(at, world, context, raw)
         started_s = world.clock.monotonic_s()
         vm = ops.create(world, context, raw)
         took_s = world.clock.monotonic_s() - started_s
     _say_created(face, at, vm, took_s)
     return bulk.PENDING if vm.host is None else 0
+
+
+def _create_many(at: Desk, world: World, context: Context, raw: RawVm) -> int:
+    from tashictl.ops import count
+
+    if output.only_columns(at.face, bulk.table_of(at, _CREATE)):
+        return 0
+    with bulk.tally(at, _CREATE) as watcher:
+        results = count.create_many(world, context, raw, watcher)
+    return bulk.told(at, _CREATE, results)
 
 
 def _say_created(face: Globals, at: Desk, vm: Vm, took_s: float) -> None:

@@ -41,6 +41,9 @@ class Result(Struct, frozen=True, kw_only=True):
 class Watcher:
     """What is told while the targets are worked on, by one thread at a time; does nothing."""
 
+    def begin(self, targets: Sequence[Vm]) -> None:
+        """These are to be worked on."""
+
     def report(self, vm: Vm, usual: Report) -> Report:
         """Where the operation on `vm` tells how it goes."""
         del vm
@@ -66,6 +69,7 @@ def run_each(
     is not begun, and what is under way comes to its end or is undone: the results say it
     (Interrupted). A second Ctrl-C raises Interrupted that lists what is left under way.
     """
+    watcher.begin(targets)
     crew = _Crew(world, context.settings.tashictl, targets, do, watcher)
     if len(targets) <= 1 or context.settings.tashictl.parallel == 1 == crew.per_host:
         return crew.one_by_one()

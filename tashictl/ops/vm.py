@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 
 from msgspec import Struct
@@ -135,7 +135,7 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
     Raises all problems of the request at once; after a failure nothing is left, or the error says
     what is.
     """
-    _settle_name(world, context, raw.name)
+    settle_names(world, context, (raw.name,))
     with ExitStack() as stack:
         with world.store.transaction() as tx:
             refuse_stale(tx.state)
@@ -143,7 +143,7 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
                 vm=tx.next_vm_id(), operation=tx.next_operation_id(), uuid=world.dice.uuid()
             )
             decided = draft(world, context, tx.state, raw, ids)
-            execution = _claim(world, context, tx, decided, stack)
+            execution = claim(world, context, tx, decided, stack)
         if execution is None:
             for refusal in decided.decision.refusals:
                 world.report.note(f"{decided.vm.name}: {refusal.text}")
@@ -153,22 +153,24 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
         world.report.note(
             f"{decided.vm.name}: placed on {decided.vm.host} ({decided.decision.why})"
         )
-        return _start(world, execution, decided, stack)
+        return start(world, execution, decided, stack)
 
 
-def _settle_name(world: World, context: Context, name: str) -> None:
-    """Finish or take back what was interrupted on a VM of that name."""
-    found = (vm for vm in world.store.read().vms.values() if vm.name == name)
-    vm = next(found, None)
-    if vm is None or vm.operation is None:
-        return
-    journal = world.journals.read(vm.operation.id)
+def settle_names(world: World, context: Context, names: Collection[str]) -> None:
+    """Finish or take back what was interrupted on the VMs of these names."""
+    for vm in world.store.read().vms.values():
+        if vm.name in names and vm.operation is not None:
+            _settle(world, context, vm, vm.operation)
+
+
+def _settle(world: World, context: Context, vm: Vm, operation: OperationRef) -> None:
+    journal = world.journals.read(operation.id)
     if journal is not None and journal.alive:
         return  # it is being worked on: its name is taken
     outcome = recover.settle(world, context, vm.id)
     if outcome is not None:
         became = "was finished" if outcome.status is Status.DONE else "was taken back"
-        kind = vm.operation.kind.value
+        kind = operation.kind.value
         world.report.note(f"{kind} {vm.name} ({outcome.operation}) was interrupted: it {became}")
 
 
@@ -207,14 +209,14 @@ def _activate(world: World, context: Context, vm: Vm) -> Vm:
                 raise Conflict("E-CHANGED", f"{vm.name} is no longer waiting")
             operation = tx.next_operation_id()
             decided = place(world, context, tx.state, current, operation)
-            execution = _claim(world, context, tx, decided, stack)
+            execution = claim(world, context, tx, decided, stack)
         if execution is None:
             return decided.vm
         world.report.note(f"{vm.name}: placed on {decided.vm.host} ({decided.decision.why})")
-        return _start(world, execution, decided, stack)
+        return start(world, execution, decided, stack)
 
 
-def _claim(
+def claim(
     world: World,
     context: Context,
     tx: Transaction,
@@ -233,7 +235,8 @@ def _claim(
     return execution
 
 
-def _start(world: World, execution: Execution, decided: Draft, stack: ExitStack) -> Vm:
+def start(world: World, execution: Execution, decided: Draft, stack: ExitStack) -> Vm:
+    """Carry out what `claim` wrote down; returns the VM Running, or raises and leaves nothing."""
     vm = decided.vm
     try:
         stack.enter_context(world.locks.host_shared(vm.host or ""))
