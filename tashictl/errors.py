@@ -143,7 +143,12 @@ class Problems(TashiError):
 
     @property
     def code_for_exit(self) -> int:
-        """The exit code by the contract's precedence: 2 before 5 before 8, then the rest."""
+        """The exit code by the contract's precedence: 2 before 5 before 8, then the rest.
+
+        A first one that sums up the others (partial, interrupted) gives its own.
+        """
+        if isinstance(self.problems[0], PartialResult | Interrupted):
+            return self.problems[0].exit_code
         codes = {p.exit_code for p in self.problems}
         return next((c for c in _PRECEDENCE if c in codes), 1)
 

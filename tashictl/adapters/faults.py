@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 
 from tashictl.errors import InvalidRequest
@@ -37,6 +38,7 @@ class FaultPoint:
         self._moment = moment
         self._action = action
         self._left = nth
+        self._turn = threading.Lock()
 
     @property
     def split_at(self) -> str | None:
@@ -47,9 +49,10 @@ class FaultPoint:
         """Do what was asked for when its moment has come."""
         if (step, moment) != (self._step, self._moment):
             return
-        self._left -= 1
-        if self._left != 0:
-            return
+        with self._turn:
+            self._left -= 1
+            if self._left != 0:
+                return
         if self._action == "cut":
             cut()
         else:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
 from tashictl.cli import plans
 from tashictl.cli.options import Globals
 from tashictl.errors import NoSuchTarget, PartialResult, TashiError
+from tashictl.model.state import State
 from tashictl.model.steps import Fence, Plan, Step, WriteIfup, WriteManifest, batches
 from tashictl.model.units import show_memory
 from tashictl.model.vm import Vm
+from tashictl.ops import count
 from tashictl.ops import vm as ops
 from tashictl.ops.begin import refuse_stale
 from tashictl.ops.context import Context
@@ -28,20 +31,62 @@ def create(face: Globals, world: World, context: Context, raw: RawVm) -> int:
     """Decide as `vm create` does, over the state as it is, and print the plan."""
     state = world.store.read()
     refuse_stale(state)
-    meta = state.meta
-    ids = ops.NewIds(
-        vm=meta.last_vm_id + 1, operation=meta.last_operation_id + 1, uuid=world.dice.uuid()
-    )
-    decided = ops.draft(world, context, state, raw, ids)
-    vm = decided.vm
-    cores = f"{vm.spec.cores} core{'s' if vm.spec.cores > 1 else ''}"
-    what = f"{vm.name} (id {vm.id}), {cores}, {show_memory(vm.spec.memory_mib)}"
-    if vm.host is None:
-        plans.emit_plan(face, f"would leave {what} Pending: {vm.reason}", [])
+    if raw.count is not None:
+        return _create_many(face, world, context, raw)
+    decided = ops.draft(world, context, state, raw, next(_new_ids(world, state)))
+    if decided.vm.host is None:
+        plans.emit_plan(face, f"would leave {_what(decided.vm)} Pending: {decided.vm.reason}", [])
         return PENDING
-    title = f"would create {what} on {vm.host} ({decided.decision.why})"
-    plans.emit_plan(face, title, planned(face, world, context, decided.plan, ids.operation))
+    title = f"would create {_what(decided.vm)} on {decided.vm.host} ({decided.decision.why})"
+    plans.emit_plan(face, title, _steps_of(face, world, context, [decided]))
     return 0
+
+
+def _create_many(face: Globals, world: World, context: Context, raw: RawVm) -> int:
+    """The plan of `--count`; exit code 4 when some would stay Pending, 8 when all would."""
+    state = world.store.read()
+    decided = count.drafts(world, context, state, raw, _new_ids(world, state).__next__)
+    placed = [one for one in decided if one.vm.host is not None]
+    listed = [f"{one.vm.name} (id {one.vm.id}) on {one.vm.host}" for one in placed]
+    listed += [
+        f"{one.vm.name} would stay Pending: {one.vm.reason}"
+        for one in decided
+        if one.vm.host is None
+    ]
+    title = f"would create {len(decided)} VMs, each of {_size(decided[0].vm)}: " + "; ".join(listed)
+    plans.emit_plan(face, title, _steps_of(face, world, context, placed))
+    if len(placed) == len(decided):
+        return 0
+    return PartialResult.exit_code if placed else PENDING
+
+
+def _new_ids(world: World, state: State) -> Iterator[ops.NewIds]:
+    """The ids that the real run would give out next."""
+    for number in itertools.count(1):
+        yield ops.NewIds(
+            vm=state.meta.last_vm_id + number,
+            operation=state.meta.last_operation_id + number,
+            uuid=world.dice.uuid(),
+        )
+
+
+def _steps_of(
+    face: Globals, world: World, context: Context, decided: Sequence[ops.Draft]
+) -> list[plans.Planned]:
+    steps: list[plans.Planned] = []
+    for one in decided:
+        operation = one.vm.operation.id if one.vm.operation else 0
+        steps += planned(face, world, context, one.plan, operation, len(steps))
+    return steps
+
+
+def _what(vm: Vm) -> str:
+    return f"{vm.name} (id {vm.id}), {_size(vm)}"
+
+
+def _size(vm: Vm) -> str:
+    cores = f"{vm.spec.cores} core{'s' if vm.spec.cores > 1 else ''}"
+    return f"{cores}, {show_memory(vm.spec.memory_mib)}"
 
 
 def destroy(face: Globals, world: World, context: Context, chosen: Sequence[Vm]) -> int:

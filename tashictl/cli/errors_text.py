@@ -12,6 +12,7 @@ import msgspec
 
 from tashictl.cli import text
 from tashictl.errors import (
+    Interrupted,
     InvalidRequest,
     OperationFailed,
     Problems,
@@ -147,6 +148,21 @@ def unknown_keys(
         InvalidRequest(code, f"no {kind} '{w}'", cause=cause, hint=nearest(w, known) or "")
         for w, cause in zip(words, lists, strict=False)
     ]
+
+
+def translated(failure: BaseException) -> TashiError:
+    """Whatever was raised, as one of our errors."""
+    if isinstance(failure, TashiError):
+        return failure
+    if isinstance(failure, click.ClickException):
+        return from_usage(failure)
+    if isinstance(failure, click.Abort | KeyboardInterrupt):
+        return Interrupted(
+            "E-INTERRUPTED", "interrupted", hint="tashictl op list shows what was in flight"
+        )
+    if isinstance(failure, OSError):
+        return from_os(failure)
+    return from_bug(failure)
 
 
 def from_os(error: OSError) -> TashiError:

@@ -13,7 +13,7 @@ from typing import TextIO
 import click
 
 from tashictl.cli import commands, errors_text, options
-from tashictl.errors import Interrupted, TashiError, exit_code_of
+from tashictl.errors import exit_code_of
 
 # What a shell reports of a program that SIGPIPE ended: nobody reads stdout any more.
 PIPE_CLOSED = 141
@@ -116,7 +116,7 @@ def _report(
     failure: BaseException, streams: options.Streams, early: options.Early, *, changes: bool
 ) -> int:
     """Write `failure` to stderr in the form that was asked for, and return its exit code."""
-    error = _translated(failure)
+    error = errors_text.translated(failure)
     with contextlib.suppress(OSError, ValueError):  # a stderr that is closed has no reader
         if early.debug:
             import traceback
@@ -131,20 +131,6 @@ def _report(
             + ("nothing was changed\n" if refused else "")
         )
     return exit_code_of(error)
-
-
-def _translated(failure: BaseException) -> TashiError:
-    if isinstance(failure, TashiError):
-        return failure
-    if isinstance(failure, click.ClickException):
-        return errors_text.from_usage(failure)
-    if isinstance(failure, click.Abort | KeyboardInterrupt):
-        return Interrupted(
-            "E-INTERRUPTED", "interrupted", hint="tashictl op list shows what was in flight"
-        )
-    if isinstance(failure, OSError):
-        return errors_text.from_os(failure)
-    return errors_text.from_bug(failure)
 
 
 def _is_closed(stdout: TextIO) -> bool:

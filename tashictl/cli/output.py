@@ -53,6 +53,19 @@ def emit_list(face: Globals, rows: Iterable[Row], table: Table[Row]) -> None:
         )
 
 
+def only_columns(face: Globals, table: Table[Row]) -> bool:
+    """Whether only ``-c help`` was wanted, which is then printed.
+
+    For verbs that change something, before they do: raises InvalidRequest E-COLUMN for a column
+    that does not exist.
+    """
+    if face.columns == "help":
+        write(face, tables.describe(table))
+        return True
+    _columns(face, table)
+    return False
+
+
 def emit_object(
     face: Globals, row: Row, table: Table[Row], lines: Iterable[str] | None = None
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 from tashictl.cli import options, text
 
@@ -19,6 +20,7 @@ class Progress:
         self._stream = face.streams.stderr
         self._paint = options.paint_for(self._stream, face.color, face.streams.env)
         self._says_all = face.for_people or face.verbose > 0 or face.debug
+        self._turn = threading.Lock()  # a text stream mixes up what several threads write at once
 
     def note(self, text_: str) -> None:
         """A line on the side, behind a dim ``·``."""
@@ -36,7 +38,7 @@ class Progress:
         self._write(f"{self._paint('yellow', '!')} {text.visible(text_)}")
 
     def _write(self, line: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with self._turn, contextlib.suppress(OSError, ValueError):
             self._stream.write(line + "\n")
             self._stream.flush()
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from tashictl.cli import commands, desk, listings, output
+from tashictl.cli import bulk, commands, desk, listings, output
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
-from tashictl.errors import Interrupted, NoSuchTarget, PartialResult, TashiError, raise_all
-from tashictl.model import names, units
-from tashictl.model.state import State
+from tashictl.errors import NoSuchTarget
+from tashictl.model import units
 from tashictl.model.vm import Vm
 
 if TYPE_CHECKING:
     from tashictl.ops.context import Context
     from tashictl.ops.ports import World
+    from tashictl.planning.request import RawVm
 
-PENDING = 8  # accepted, no capacity now (the contract)
+_CREATE = bulk.Verb(name="create")
 
 command = commands.Noun("vm", help="Virtual machines.")
 
@@ -55,6 +54,7 @@ def show(face: Globals, name: str) -> None:
 @click.option("--hint", "hints", multiple=True, metavar="K=V", help="A hint, as in Tashi.")
 @click.option("--user", default=None, metavar="U", help="The owner, if not the caller.")
 @click.option("--host", default=None, metavar="H", help="This host and no other.")
+@click.option("--count", default=None, metavar="N", help="NAME-0 to NAME-(N-1), at once.")
 @click.pass_obj
 def create(
     face: Globals,
@@ -66,8 +66,9 @@ def create(
     hints: tuple[str, ...],
     user: str | None,
     host: str | None,
+    count: str | None,
 ) -> int:
-    """Create a VM and start it."""
+    """Create a VM and start it, or with --count several."""
     from tashictl.cli import dry, wiring
     from tashictl.ops import vm as ops
     from tashictl.planning.request import RawVm
@@ -81,17 +82,32 @@ def create(
         hints=hints,
         host=host,
         user=user,
+        count=count,
     )
     at = desk.sit_down(face)
     context = wiring.context_of(at)
+    if count is None and output.only_columns(face, listings.vm_table(at.scene())):
+        return 0
     with wiring.world_of(at) as world:
         if face.dry_run:
             return dry.create(face, world, context, raw)
+        if count is not None:
+            return _create_many(at, world, context, raw)
         started_s = world.clock.monotonic_s()
         vm = ops.create(world, context, raw)
         took_s = world.clock.monotonic_s() - started_s
     _say_created(face, at, vm, took_s)
-    return PENDING if vm.host is None else 0
+    return bulk.PENDING if vm.host is None else 0
+
+
+def _create_many(at: Desk, world: World, context: Context, raw: RawVm) -> int:
+    from tashictl.ops import count
+
+    if output.only_columns(at.face, bulk.table_of(at, _CREATE)):
+        return 0
+    with bulk.tally(at, _CREATE) as watcher:
+        results = count.create_many(world, context, raw, watcher)
+    return bulk.told(at, _CREATE, results)
 
 
 def _say_created(face: Globals, at: Desk, vm: Vm, took_s: float) -> None:
@@ -105,60 +121,19 @@ def _say_created(face: Globals, at: Desk, vm: Vm, took_s: float) -> None:
 
 
 @command.changes("destroy")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@bulk.targets
 @click.pass_obj
-def destroy(face: Globals, names: tuple[str, ...]) -> int:
+def destroy(face: Globals, names: tuple[str, ...], basename: str | None) -> int:
     """Destroy VMs: their QEMU, overlays and records. What was written to overlays is lost."""
-    from tashictl.cli import ask, dry, wiring
-
-    at = desk.sit_down(face)
-    context = wiring.context_of(at)
-    chosen = targets(at.state(), names)
-    with wiring.world_of(at) as world:
-        if face.dry_run:
-            return dry.destroy(face, world, context, chosen)
-        listed = ", ".join(vm.name for vm in chosen)
-        ask.confirm(face, f"destroy {listed}: what their overlays hold is lost")
-        return _destroy_all(face, at, world, context, chosen)
-
-
-def _destroy_all(
-    face: Globals, at: Desk, world: World, context: Context, chosen: Sequence[Vm]
-) -> int:
+    from tashictl.cli import ask, dry
     from tashictl.ops import vm as ops
 
-    gone: list[Vm] = []
-    failed: list[TashiError] = []
-    for vm in chosen:
-        try:
-            gone.append(ops.destroy(world, context, str(vm.id)))
-            output.say(face, f"{vm.name} is destroyed" + (f" on {vm.host}" if vm.host else ""))
-        except Interrupted:
-            raise
-        except TashiError as error:
-            failed.append(error)
-    if not face.for_people:
-        output.emit_list(face, gone, listings.vm_table(at.scene()))
-    if failed and gone:
-        raise PartialResult(
-            "E-PARTIAL",
-            f"{len(failed)} of {len(chosen)} are not destroyed",
-            cause="; ".join(str(failure) for failure in failed),
-            hint="tashictl op list",
-            leftovers=[line for failure in failed for line in failure.leftovers],
+    with bulk.opened(face, names, basename) as job:
+        if face.dry_run:
+            return dry.destroy(face, job.world, job.context, job.chosen)
+        ask.confirm(face, f"destroy {job.listed}: what their overlays hold is lost")
+        return bulk.run(
+            job,
+            bulk.Verb(name="destroy", done="destroyed"),
+            lambda world, vm: ops.destroy(world, job.context, str(vm.id)),
         )
-    raise_all(failed)
-    return 0
-
-
-def targets(state: State, patterns: Sequence[str]) -> list[Vm]:
-    """The VMs that names, ids, globs and ranges stand for; raises NoSuchTarget for one without."""
-    by_name = {vm.name: vm for vm in state.vms.values()}
-    found: dict[int, Vm] = {}
-    for pattern in patterns:
-        one = state.vm_named(pattern)
-        some = [one] if one else [by_name[n] for n in names.select(pattern, by_name)]
-        if not some:
-            raise NoSuchTarget("E-NO-VM", f"no VM {pattern!r}", hint="tashictl vm list")
-        found.update((vm.id, vm) for vm in some)
-    return list(found.values())

@@ -101,6 +101,7 @@ class TashictlSettings(Struct, frozen=True, kw_only=True):
     etc_dir: str = "/etc"  # etcDir: where qemu-ifup.<network> lies
     backups: int = 20  # backups: old states that are kept
     parallel: int = 16  # parallel: hosts that are worked on at once
+    per_host: int = 4  # perHost: VMs on one host that are worked on at once
 
 
 class DnsSettings(Struct, frozen=True, kw_only=True):

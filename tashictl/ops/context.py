@@ -16,11 +16,15 @@ from tashictl.planning.request import Picture
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """Read once per command; `ifup_template` is the text of qemu-ifup.j2."""
+    """Read once per command; `ifup_template` is the text of qemu-ifup.j2.
+
+    `seen` grows while the command works: by host, the last operation that it is known to have seen.
+    """
 
     settings: Settings
     inventory: Inventory
     ifup_template: str = ""
+    seen: dict[str, int] = {}
 
     def cluster(self, state: State) -> Cluster:
         """The cluster as `state` and the inventory have it."""

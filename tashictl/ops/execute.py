@@ -46,7 +46,8 @@ class Execution:
         self.ids = ids
         self.attempt = max(1, journal.view.attempt)
         self.data: dict[str, str] = {}
-        self.seen: dict[str, int] = {}  # by host, the last operation that it saw
+        # By host, the last operation that it saw; shared by all operations of this command.
+        self.seen = context.seen
         self.unsent: set[int] = set()  # steps journalled as begun that surely never left
         self._lock_wait_s = _USUAL_LOCK_WAIT_S
         self._offset_s: dict[str, float] = {}
@@ -107,6 +108,8 @@ class Execution:
                 self.context.config(batch.host), script, self._deadline(script), watch.output
             )
             answer = parse(reply.out, script.nonce)
+            if answer.complete and not answer.refused:
+                self._saw(batch.host, self.ids.operation)
             if not answer.refused or not answer.complete:
                 break
             corrected += answer.refused[0] != "counter"
@@ -144,6 +147,9 @@ class Execution:
             self.seen[host] = record.seen_operation if record is not None else 0
         return self.seen[host]
 
+    def _saw(self, host: str, operation: int) -> None:
+        self.seen[host] = max(self.seen.get(host, 0), operation)
+
     def _not_after(self, host: str, wait_s: int) -> int:
         offset_s = self._offset_s.get(host)
         if offset_s is None:
@@ -166,7 +172,7 @@ class Execution:
             self._offset_s[host] = int(value) - self.world.clock.now().timestamp()
             return
         if why == "counter" and self._knows(value, rest[1] if len(rest) > 1 else ""):
-            self.seen[host] = int(value)
+            self._saw(host, int(value))
             return
         if why == "newer" and rest[:2] == [str(ids.epoch), str(ids.operation)]:
             self.attempt = int(rest[2]) + 1  # our own operation, in a journal that was lost

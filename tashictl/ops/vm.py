@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 
 from msgspec import Struct
@@ -134,7 +134,7 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
     Raises all problems of the request at once; after a failure nothing is left, or the error says
     what is.
     """
-    _settle_name(world, context, raw.name)
+    settle_names(world, context, (raw.name,))
     with ExitStack() as stack:
         with world.store.transaction() as tx:
             refuse_stale(tx.state)
@@ -142,7 +142,7 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
                 vm=tx.next_vm_id(), operation=tx.next_operation_id(), uuid=world.dice.uuid()
             )
             decided = draft(world, context, tx.state, raw, ids)
-            execution = _claim(world, context, tx, decided, stack)
+            execution = claim(world, context, tx, decided, stack)
         if execution is None:
             for refusal in decided.decision.refusals:
                 world.report.note(f"{decided.vm.name}: {refusal.text}")
@@ -152,14 +152,14 @@ def create(world: World, context: Context, raw: RawVm) -> Vm:
         world.report.note(
             f"{decided.vm.name}: placed on {decided.vm.host} ({decided.decision.why})"
         )
-        return _start(world, execution, decided, stack)
+        return start(world, execution, decided, stack)
 
 
-def _settle_name(world: World, context: Context, name: str) -> None:
-    """Finish or take back what was interrupted on a VM of that name."""
-    vm = next((vm for vm in world.store.read().vms.values() if vm.name == name), None)
-    if vm is not None:
-        recover.settle_first(world, context, vm)
+def settle_names(world: World, context: Context, names: Collection[str]) -> None:
+    """Finish or take back what was interrupted on the VMs of these names."""
+    for vm in world.store.read().vms.values():
+        if vm.name in names:
+            recover.settle_first(world, context, vm)
 
 
 def schedule(world: World, context: Context) -> list[tuple[Vm, TashiError | None]]:
@@ -197,14 +197,14 @@ def _activate(world: World, context: Context, vm: Vm) -> Vm:
                 raise Conflict("E-CHANGED", f"{vm.name} is no longer waiting")
             operation = tx.next_operation_id()
             decided = place(world, context, tx.state, current, operation)
-            execution = _claim(world, context, tx, decided, stack)
+            execution = claim(world, context, tx, decided, stack)
         if execution is None:
             return decided.vm
         world.report.note(f"{vm.name}: placed on {decided.vm.host} ({decided.decision.why})")
-        return _start(world, execution, decided, stack)
+        return start(world, execution, decided, stack)
 
 
-def _claim(
+def claim(
     world: World,
     context: Context,
     tx: Transaction,
@@ -223,7 +223,8 @@ def _claim(
     return execution
 
 
-def _start(world: World, execution: Execution, decided: Draft, stack: ExitStack) -> Vm:
+def start(world: World, execution: Execution, decided: Draft, stack: ExitStack) -> Vm:
+    """Carry out what `claim` wrote down; returns the VM Running, or raises and leaves nothing."""
     vm = decided.vm
     try:
         stack.enter_context(world.locks.host_shared(vm.host or ""))

@@ -100,7 +100,11 @@ OPTIONS: tuple[Option, ...] = (
     ),
     *_numbers(
         "Tashictl",
-        (("backups", "tashictl.backups", _K.INT, 0), ("parallel", "tashictl.parallel", _K.INT, 1)),
+        (
+            ("backups", "tashictl.backups", _K.INT, 0),
+            ("parallel", "tashictl.parallel", _K.INT, 1),
+            ("perHost", "tashictl.per_host", _K.INT, 1),
+        ),
     ),
     *_obsolete("Security", "authAndEncrypt", "SSH authenticates and encrypts"),
     _class("ClusterManager", "data", "users.source", *_STORES, "GetentOverride", "LdapOverride"),

@@ -27,6 +27,7 @@ class RawVm(Struct, frozen=True, kw_only=True):
     hints: tuple[str, ...] = ()
     host: str | None = None
     user: str | None = None
+    count: str | None = None
 
 
 class NicWish(Struct, frozen=True, kw_only=True):

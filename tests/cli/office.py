@@ -66,7 +66,7 @@ class Office:
         self.remote = hosts.Remote(journals, self.clock, [])
         self.remote.hosts = {n: hosts.Host() for n in ("node1", "node2", "node3")}
         patch.setattr(wiring, "Dispatch", lambda _transports: self.remote)
-        patch.setattr(wiring, "qmp", hosts.Qmp())
+        patch.setattr(wiring, "qmp", hosts.Qmp(self.clock))
 
     def run(self, *words: str, answer: str = "", tty: bool = False) -> Done:
         """Run one command line."""

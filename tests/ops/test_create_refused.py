@@ -81,6 +81,7 @@ def test_another_operation_of_ours_that_came_first_is_no_old_database(stage: Sta
     first = ops.create(stage.world, stage.context, raw("first", host="node1"))
     with stage.store.transaction() as tx:  # as if it had not ended yet
         tx.put_host(structs.replace(tx.state.hosts["node1"], seen_operation=0))
+    stage.context.seen.clear()  # and in another process
     sent = len(stage.remote.scripts)
 
     vm = ops.create(stage.world, stage.context, raw(host="node1"))

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from msgspec.structs import replace
+
 from tashictl.adapters import files, qmp
 from tashictl.adapters.journals import FileJournals
 from tashictl.adapters.locks import FileLocks
@@ -113,6 +115,7 @@ class Controller(Verbs):
         split_at: str | None,
     ) -> None:
         self.cluster = cluster
+        self.context = replace(cluster.context, seen={})
         self.folder = cluster.folder
         self.injector = injector
         self.dead = False

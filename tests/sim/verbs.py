@@ -13,6 +13,7 @@ from tashictl.ops import image as image_ops
 from tashictl.ops import power as power_ops
 from tashictl.ops import recover
 from tashictl.ops import vm as vm_ops
+from tashictl.ops.context import Context
 from tashictl.ops.ports import World
 from tashictl.planning import images
 from tashictl.planning.request import RawVm
@@ -27,6 +28,7 @@ class Verbs:
 
     cluster: Cluster
     world: World
+    context: Context
     dead: bool
 
     def command(self, do: Callable[[], object]) -> str:
@@ -40,20 +42,20 @@ class Verbs:
     def create(self, name: str = NAME, **changes: Any) -> str:
         wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("lan",), **changes}
         raw = RawVm(name=name, **wish)
-        return self.command(lambda: vm_ops.create(self.world, self.cluster.context, raw))
+        return self.command(lambda: vm_ops.create(self.world, self.context, raw))
 
     def destroy(self, name: str = NAME) -> str:
-        return self.command(lambda: vm_ops.destroy(self.world, self.cluster.context, name))
+        return self.command(lambda: vm_ops.destroy(self.world, self.context, name))
 
     def power(self, kind: OperationKind, name: str = NAME) -> str:
-        world, context = self.world, self.cluster.context
+        world, context = self.world, self.context
         return self.command(lambda: power_ops.act(world, context, name, kind, timeout_s=20))
 
     def resume(self) -> str:
         operation = self.interrupted()
         if operation is None:
             return "nothing"
-        return self.command(lambda: recover.resume(self.world, self.cluster.context, operation))
+        return self.command(lambda: recover.resume(self.world, self.context, operation))
 
     def pend(self) -> str:
         """Leave a VM Pending: no host answers while it is asked for."""
@@ -71,7 +73,7 @@ class Verbs:
         """Place what waits; the first error if there is one."""
 
         def do() -> None:
-            for _, error in vm_ops.schedule(self.world, self.cluster.context):
+            for _, error in vm_ops.schedule(self.world, self.context):
                 if error is not None:
                     raise error
 
@@ -85,7 +87,7 @@ class Verbs:
         def do() -> None:
             content = image_ops.Content(source=io.BytesIO(data), image=image)
             names = [h.name for h in self.cluster.hosts]
-            done = image_ops.put(self.world, self.cluster.context, content, names)
+            done = image_ops.put(self.world, self.context, content, names)
             for _, error in done.failed:
                 raise error
 
@@ -95,8 +97,8 @@ class Verbs:
         operation = self.interrupted()
         if operation is None:
             return "nothing"
-        return self.command(lambda: recover.undo(self.world, self.cluster.context, operation))
+        return self.command(lambda: recover.undo(self.world, self.context, operation))
 
     def check(self) -> str:
-        hosts = self.cluster.context.inventory.hosts
-        return self.command(lambda: host_ops.check(self.world, self.cluster.context, hosts))
+        hosts = self.context.inventory.hosts
+        return self.command(lambda: host_ops.check(self.world, self.context, hosts))

@@ -18,6 +18,18 @@ from tashictl.model.script import Fault
 _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
+class OneAtATime(paramiko.Agent):
+    """The SSH agent, asked by one thread at a time: paramiko would mix up the answers."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        super().__init__()
+
+    def _send_message(self, msg: object) -> object:
+        with self._turn:
+            return super()._send_message(msg)  # type: ignore[misc]
+
+
 class KeyRing:
     """Private keys of this process, each file read once; thread-safe.
 
@@ -49,7 +61,7 @@ class KeyRing:
         with self._lock:
             if self._agent is None:
                 try:
-                    self._agent = paramiko.Agent()
+                    self._agent = OneAtATime()
                 except (paramiko.SSHException, OSError):
                     return
             held = self._agent.get_keys()
