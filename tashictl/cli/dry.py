@@ -9,18 +9,20 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from tashictl.cli import plans
+from tashictl.cli.bulk import Job
 from tashictl.cli.options import Globals
-from tashictl.errors import NoSuchTarget, PartialResult, TashiError
+from tashictl.errors import NoSuchTarget, PartialResult, TashiError, raise_all
 from tashictl.model.state import State
 from tashictl.model.steps import Fence, Plan, Step, WriteIfup, WriteManifest, batches
 from tashictl.model.units import show_memory
-from tashictl.model.vm import Vm
+from tashictl.model.vm import OperationKind, Vm
 from tashictl.ops import count
 from tashictl.ops import vm as ops
 from tashictl.ops.begin import refuse_stale
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
 from tashictl.planning import destroy as destroy_plan
+from tashictl.planning import power as power_plan
 from tashictl.planning import scripts, summary
 from tashictl.planning.request import RawVm
 
@@ -104,6 +106,30 @@ def destroy(face: Globals, world: World, context: Context, chosen: Sequence[Vm])
     )
     plans.emit_plan(face, f"would destroy {listed}; what the overlays hold is lost", steps)
     return 0
+
+
+def power(face: Globals, job: Job, kind: OperationKind, timeout_s: int) -> int:
+    """Print what a power verb would do; a VM whose state does not allow it is told as refused."""
+    state = job.world.store.read()
+    refuse_stale(state)
+    refused = [e for e in (power_plan.refusal(vm, kind) for vm in job.chosen) if e is not None]
+    if len(refused) == len(job.chosen):
+        raise_all(refused)
+    steps: list[plans.Planned] = []
+    told: list[str] = []
+    operation = state.meta.last_operation_id
+    for vm in job.chosen:
+        refusal = power_plan.refusal(vm, kind)
+        if refusal is not None:
+            told.append(f"not {refusal.what}")
+            continue
+        operation += 1
+        plan = power_plan.plan(vm, kind, job.context.settings, timeout_s)
+        steps += planned(face, job.world, job.context, plan, operation, len(steps))
+        told.append(f"{vm.name} (id {vm.id}) on {vm.host}")
+    lost = "; when it has gone, what its overlays hold is lost" * (kind is OperationKind.SHUTDOWN)
+    plans.emit_plan(face, f"would {kind.value} {', '.join(told)}{lost}", steps)
+    return PartialResult.exit_code if refused else 0
 
 
 def schedule(face: Globals, world: World, context: Context) -> int:

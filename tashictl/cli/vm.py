@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tashictl.cli import bulk, commands, desk, listings, output
+from tashictl.cli import bulk, commands, console, desk, listings, output, power
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
 from tashictl.errors import NoSuchTarget
@@ -137,3 +137,7 @@ def destroy(face: Globals, names: tuple[str, ...], basename: str | None) -> int:
             bulk.Verb(name="destroy", done="destroyed"),
             lambda world, vm: ops.destroy(world, job.context, str(vm.id)),
         )
+
+
+power.register(command)
+console.register(command)

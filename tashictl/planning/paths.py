@@ -25,6 +25,11 @@ class VmPaths(Struct, frozen=True, kw_only=True):
         """QEMU's monitor socket."""
         return f"{self.run_folder}/qmp.sock"
 
+    @property
+    def serial(self) -> str:
+        """The socket of the serial console."""
+        return f"{self.run_folder}/serial.sock"
+
     def disk(self, disk: DiskSpec) -> str:
         """The file behind a disk: its overlay, or the image itself when it is persistent."""
         if disk.persistent:
