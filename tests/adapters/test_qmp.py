@@ -215,3 +215,57 @@ def test_hello_refuses_another_vm() -> None:
 def test_hello_refuses_an_answer_without_what_was_asked(value: object) -> None:
     with pytest.raises(OperationFailed, match="speak QMP"):
         qmp.hello(Script([GREETING, answer(1, {}), answer(2, value)]), UUID, 5.0)
+
+
+STATUS = {"running": True, "status": "running"}
+SHUTDOWN = b'{"event": "SHUTDOWN", "data": {"guest": true}, "timestamp": {}}\r\n'
+
+
+def monitor(*answers: bytes, silent: bool = False) -> tuple[qmp.Monitor, Script]:
+    """A dialogue with a VM that was greeted; its next command has id 4."""
+    greeted = [GREETING, answer(1, {}), answer(2, {"UUID": UUID}), answer(3, STATUS)]
+    script = Script([*greeted, *answers], silent=silent)
+    return qmp.talk(script, UUID, 5.0), script
+
+
+def test_a_dialogue_gives_a_command_and_asks_what_it_led_to() -> None:
+    talking, script = monitor(answer(4, {}), answer(5, {"running": False, "status": "paused"}))
+
+    assert talking.status == "running"
+    assert talking.command("stop", 9.0) == "paused"
+    assert talking.status == "paused"
+    assert [r["execute"] for r in script.requests[-2:]] == ["stop", "query-status"]
+
+
+def test_a_command_that_qemu_refuses_says_so() -> None:
+    refusal = b'{"id": 4, "error": {"class": "GenericError", "desc": "not now"}}\r\n'
+    talking, _ = monitor(refusal)
+
+    with pytest.raises(OperationFailed) as caught:
+        talking.command("cont", 9.0)
+
+    assert caught.value.cause == "GenericError: not now"
+
+
+@pytest.mark.parametrize("last", [(SHUTDOWN,), (STOP, SHUTDOWN), ()])
+def test_a_qemu_ends_when_it_says_so_or_closes_the_line(last: tuple[bytes, ...]) -> None:
+    talking, _ = monitor(*last)
+
+    assert talking.ends(9.0)
+
+
+def test_a_qemu_that_says_nothing_in_time_has_not_ended() -> None:
+    talking, _ = monitor(silent=True)
+
+    assert not talking.ends(9.0)
+
+
+def test_a_line_that_is_cut_is_no_end() -> None:
+    talking, script = monitor()
+
+    def cut(_deadline_s: float) -> bytes:
+        raise Unreachable("E-CUT", "the connection was cut")
+
+    script.receive = cut  # type: ignore[method-assign]
+    with pytest.raises(Unreachable):
+        talking.ends(9.0)

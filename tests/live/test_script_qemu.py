@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tashictl.model.steps import AwaitExit
 from tashictl.planning import facts
 from tests.live.ground import (
     NASTY,
@@ -117,6 +118,17 @@ def test_a_qemu_that_does_not_listen_is_killed(ground: Ground) -> None:
     ground.ok(ground.kill(wait_s=1))
 
     assert not ground.is_stub(pid)
+
+
+def test_an_end_is_awaited_and_never_made(ground: Ground) -> None:
+    pid = ground.started()
+    wait = AwaitExit(**ground.at, wait_s=0)
+
+    assert failed(ground, wait) == "QEMU still runs"
+    assert ground.is_stub(pid)
+    ground.ok(ground.kill())
+    ground.ok(wait)
+    ground.ok(wait)
 
 
 @pytest.mark.parametrize("pid_file", ["", "none", "foreign"])

@@ -38,16 +38,8 @@ EVERY = [
         Wanted, Seen, OPERATIONS, (None, "node1"), (False, True)
     )
 ]
-# States of operations that no plan exists for yet: pause, suspend, migrate and shut down.
-NOT_YET = {
-    "Pausing",
-    "Unpausing",
-    "Suspending",
-    "Resuming",
-    "MigratePrep",
-    "MigrateTrans",
-    "ShuttingDown",
-}
+# States of operations that no plan exists for yet: suspend and migrate.
+NOT_YET = {"Suspending", "Resuming", "MigratePrep", "MigrateTrans"}
 
 
 _PLAIN = {"wanted": Wanted.RUNNING, "observed": Observed(), "operation": None, "host": None}

@@ -11,6 +11,7 @@ from pathlib import Path
 from tashictl.model.settings import Settings, TashictlSettings
 from tashictl.model.steps import (
     AddTap,
+    AwaitExit,
     Batch,
     CheckImage,
     CreateOverlay,
@@ -61,6 +62,7 @@ STEPS: dict[str, Step] = {
         argv=("-uuid", UUID, "-name", "guest=it's", ""),
     ),
     "kill-qemu": KillQemu(**AT),
+    "await-exit": AwaitExit(**AT),
     "remove-tap": RemoveTap(**AT, tap="tashi1.0"),
     "remove-dir": RemoveDir(**AT),
     "make-folder": MakeFolder(**HOST, path=f"{_IMAGES}/sub"),

@@ -9,7 +9,15 @@ from msgspec.structs import replace
 
 from tashictl.errors import OperationFailed
 from tashictl.model import steps as model
-from tashictl.model.steps import AwaitQmp, Batch, PutImage, Step, WriteManifest
+from tashictl.model.steps import (
+    AwaitQmp,
+    Batch,
+    PressPowerButton,
+    PutImage,
+    QmpCommand,
+    Step,
+    WriteManifest,
+)
 from tashictl.planning import scripts, shell
 from tests.planning import script_cases as cases
 
@@ -31,8 +39,9 @@ def test_there_is_no_golden_file_without_a_case() -> None:
 def test_every_kind_of_step_has_a_text_or_is_the_controllers_own() -> None:
     kinds: set[type] = set(get_args(model.Step))
 
-    assert {k for k in kinds if not k.scripted} == {AwaitQmp, PutImage}  # type: ignore[attr-defined]
-    assert {type(s) for s in cases.STEPS.values()} == kinds - {AwaitQmp, PutImage}
+    own = {AwaitQmp, PutImage, QmpCommand, PressPowerButton}
+    assert {k for k in kinds if not k.scripted} == own  # type: ignore[attr-defined]
+    assert {type(s) for s in cases.STEPS.values()} == kinds - own
 
 
 @pytest.mark.parametrize(
@@ -40,6 +49,8 @@ def test_every_kind_of_step_has_a_text_or_is_the_controllers_own() -> None:
     [
         AwaitQmp(**cases.AT, socket="/run/qmp.sock"),
         PutImage(**cases.HOST, path="/a.part", size_bytes=1, sha256="0"),
+        QmpCommand(**cases.AT, socket="/run/qmp.sock", command="stop"),
+        PressPowerButton(**cases.AT, socket="/run/qmp.sock", timeout_s=1),
     ],
 )
 def test_a_step_of_the_controllers_own_has_no_script(step: Step) -> None:
