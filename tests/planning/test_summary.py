@@ -18,6 +18,7 @@ WORDS = {
     "add-tap": "tashi1.0",
     "start-qemu": "qemu-system-x86_64",
     "await-qmp": "qmp.sock",
+    "await-exit": "never killed",
     "kill-qemu": "7c1e0000…",
     "remove-tap": "tashi1.0",
     "remove-dir": AT["folder"],
