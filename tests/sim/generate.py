@@ -19,15 +19,17 @@ MOMENTS = {
     "AwaitQmp": (Moment.BEFORE, Moment.SENT, Moment.AFTER),
     "PutImage": (Moment.BEFORE, Moment.AFTER),
 }
-FAMILIES = ("create", "destroy", "schedule", "import")
+FAMILIES = ("create", "count", "destroy", "schedule", "import")
 AFTER = {
     "create": ("destroy", "create", "resume", "undo"),
+    "count": ("count", "wipe"),
     "destroy": ("destroy", "create", "resume"),
     "schedule": ("destroy", "schedule", "resume", "undo"),
     "import": ("import",),
 }
 BEFORE = {
     "create": (),
+    "count": (),
     "destroy": (Command("create"),),
     "schedule": (Command("pend"),),
     "import": (),
@@ -53,7 +55,9 @@ def pairs(first: Played) -> Iterator[Case]:
         yield Case((*before, twice, following))
     for fault, alone in faults_at(other):
         second = Command(following.verb, (fault,), alone)
-        for last in ("destroy", "create", "resume", "undo"):
+        for last in (
+            ("wipe",) if faulted.verb == "count" else ("destroy", "create", "resume", "undo")
+        ):
             yield Case((*before, faulted, second, Command(last)))
 
 

@@ -37,9 +37,11 @@ from tashictl.model.inventory import Inventory
 from tashictl.model.network import Network as Net
 from tashictl.model.state import State
 from tashictl.model.steps import Step
+from tashictl.model.vm import Vm
+from tashictl.ops import count as count_ops
 from tashictl.ops import host as host_ops
 from tashictl.ops import image as image_ops
-from tashictl.ops import recover
+from tashictl.ops import many, recover
 from tashictl.ops import vm as vm_ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
@@ -263,6 +265,30 @@ class Controller:
         wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("lan",), **changes}
         raw = RawVm(name=name, **wish)
         return self.command(lambda: vm_ops.create(self.world, self.context, raw))
+
+    def count(self) -> str:
+        """Create two at once; the first error if there is one."""
+        raw = RawVm(name=NAME, count="2", disks=("base.qcow2",), nics=("lan",))
+        return self._each(
+            lambda: count_ops.create_many(self.world, self.context, raw, many.Watcher())
+        )
+
+    def wipe(self) -> str:
+        """Destroy all that `count` made; the first error if there is one."""
+
+        def do(world: World, vm: Vm) -> Vm:
+            return vm_ops.destroy(world, self.context, str(vm.id))
+
+        made = [vm for vm in self.store.read().vms.values() if vm.name.startswith(f"{NAME}-")]
+        return self._each(lambda: many.run_each(self.world, self.context, made, do))
+
+    def _each(self, work: Callable[[], list[many.Result]]) -> str:
+        def do() -> None:
+            for result in work():
+                if result.error is not None:
+                    raise result.error
+
+        return self.command(do)
 
     def destroy(self, name: str = NAME) -> str:
         return self.command(lambda: vm_ops.destroy(self.world, self.context, name))
