@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -34,6 +35,7 @@ class FileLocks:
         self._timeout_s = timeout_s
         self._held: set[str] = set()
         self._forgotten: set[str] = set()
+        self._turn = threading.Lock()
 
     @contextmanager
     def vm(self, vm_id: int) -> Iterator[None]:
@@ -68,9 +70,19 @@ class FileLocks:
 
     @contextmanager
     def state(self) -> Iterator[None]:
-        """Hold the state database, for one transaction; raises as `vm`."""
-        with self._exclusive("state", "the state database"):
-            yield
+        """Hold the state database, for one transaction; raises as `vm`.
+
+        Threads of this process stand in line here: looking at the file again and again, many of
+        them would keep it idle for most of the time.
+        """
+        label = "the state database"
+        if not self._turn.acquire(timeout=self._timeout_s):
+            raise self._busy(label, b"another operation of this command")
+        try:
+            with self._exclusive("state", label):
+                yield
+        finally:
+            self._turn.release()
 
     def forget_vm(self, vm_id: int) -> None:
         """Remove the lock file of a VM that is gone: at once, or when its holder here lets go.

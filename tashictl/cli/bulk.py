@@ -99,8 +99,7 @@ def opened(face: Globals, words: Sequence[str], basename: str | None) -> Iterato
 def chosen(state: State, words: Sequence[str], basename: str | None = None) -> list[Vm]:
     """The VMs that names, ids, globs, ranges and a basename stand for, each once, in their order.
 
-    Raises InvalidRequest when nothing is named; NoSuchTarget for all words that stand for none. A
-    range (``web[1-3]``) names each of its members, a glob whoever there is.
+    Raises InvalidRequest when nothing is named; NoSuchTarget for all words that stand for none.
     """
     if not words and basename is None:
         raise InvalidRequest(
@@ -112,12 +111,11 @@ def chosen(state: State, words: Sequence[str], basename: str | None = None) -> l
     found: dict[int, Vm] = {}
     problems: list[TashiError] = []
     for word in words:
-        for part in _parts(word, by_name):
-            one = state.vm_named(part)
-            some = [one] if one else [by_name[n] for n in names.select(part, by_name)]
-            found.update((vm.id, vm) for vm in some)
-            if not some:
-                problems.append(_no_such(f"no VM {part!r}"))
+        one = state.vm_named(word)
+        some = [one] if one else [by_name[n] for n in names.select(word, by_name)]
+        found.update((vm.id, vm) for vm in some)
+        if not some:
+            problems.append(_no_such(f"no VM {word!r}"))
     if basename is not None:
         some = made_of(state, basename)
         found.update((vm.id, vm) for vm in some)
@@ -125,15 +123,6 @@ def chosen(state: State, words: Sequence[str], basename: str | None = None) -> l
             problems.append(_no_such(f"no VM of basename {basename!r}"))
     raise_all(problems)
     return list(found.values())
-
-
-def _parts(word: str, known: dict[str, Vm]) -> tuple[str, ...]:
-    if word in known:
-        return (word,)
-    try:
-        return names.expand(word)
-    except ValueError:
-        return (word,)  # brackets of a glob
 
 
 def _no_such(what: str) -> NoSuchTarget:

@@ -112,16 +112,15 @@ def place(
 
 
 def _want(context: Context, cluster: Cluster, vm: Vm, asked_host: str | None) -> Want:
-    hints = vm.spec.hints
-    asked = asked_host or hints.get("targetHost")
-    dense = hints.get("densePack")
+    asked = asked_host or vm.spec.hints.get("targetHost")
     return Want(
         name=vm.name,
         user=vm.user,
         spec=vm.spec,
-        target=request.target_of(asked, cluster) if asked else None,
-        elsewhere=asked_host is None and hints.get("allowElsewhere", "").lower() == "true",
-        dense=context.settings.dense_pack if dense is None else dense.lower() == "true",
+        # A host that is gone since it was asked for is still the one that was asked for.
+        target=(request.target_of(asked, cluster) or asked) if asked else None,
+        elsewhere=asked_host is None and qemu_hints.flag(vm.spec, "allowElsewhere"),
+        dense=qemu_hints.flag(vm.spec, "densePack", context.settings.dense_pack),
     )
 
 

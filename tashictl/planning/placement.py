@@ -93,8 +93,9 @@ def choose(cluster: Cluster, want: Want) -> Decision:
             if host.name == want.target:
                 return Decision(host=host.name, why="targetHost", refusals=refusals)
         if not want.elsewhere:
+            gone = Refusal(host=want.target, refused_by="unknown", detail="no such host any more")
             asked = tuple(r for r in refusals if r.host == want.target)
-            return Decision(host=None, refusals=asked)
+            return Decision(host=None, refusals=asked or (gone,))
     if not fitting:
         return Decision(host=None, refusals=refusals)
     if want.dense:

@@ -57,7 +57,12 @@ def nic_model(spec: VmSpec, settings: Settings) -> str:
 
 def acpi(spec: VmSpec) -> bool:
     """Whether the machine has ACPI: unless the hint noAcpi says no."""
-    return not _BOOLEANS.get(spec.hints.get("noAcpi", "false").lower(), False)
+    return not flag(spec, "noAcpi")
+
+
+def flag(spec: VmSpec, name: str, default: bool = False) -> bool:
+    """What a hint says that is True or False (or yes, no, on, off, 1, 0)."""
+    return _BOOLEANS.get(spec.hints.get(name, "").lower(), default)
 
 
 def notes(spec: VmSpec) -> tuple[str, ...]:

@@ -19,9 +19,13 @@ MOMENTS = {
     **dict.fromkeys(AT_THE_MONITOR, (Moment.BEFORE, Moment.SENT, Moment.AFTER)),
     "PutImage": (Moment.BEFORE, Moment.AFTER),
 }
-FAMILIES = ("create", "destroy", "schedule", "import", "pause", "unpause", "reset", "shutdown")
+FAMILIES = (
+    *("create", "count", "destroy", "schedule", "import"),
+    *("pause", "unpause", "reset", "shutdown"),
+)
 AFTER = {
     "create": ("destroy", "create", "resume", "undo"),
+    "count": ("count", "wipe"),
     "destroy": ("destroy", "create", "resume"),
     "schedule": ("destroy", "schedule", "resume", "undo"),
     "import": ("import",),
@@ -32,6 +36,7 @@ AFTER = {
 }
 BEFORE = {
     "create": (),
+    "count": (),
     "destroy": (Command("create"),),
     "schedule": (Command("pend"),),
     "import": (),
@@ -61,7 +66,9 @@ def pairs(first: Played) -> Iterator[Case]:
         yield Case((*before, twice, following))
     for fault, alone in faults_at(other):
         second = Command(following.verb, (fault,), alone)
-        for last in ("destroy", "create", "resume", "undo"):
+        for last in (
+            ("wipe",) if faulted.verb == "count" else ("destroy", "create", "resume", "undo")
+        ):
             yield Case((*before, faulted, second, Command(last)))
 
 

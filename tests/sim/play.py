@@ -85,6 +85,8 @@ def _carry_out(
     controller = cluster.controller(command.faults, meanwhile, split_at)
     verbs: dict[str, Callable[[], str]] = {
         "create": controller.create,
+        "count": controller.count,
+        "wipe": controller.wipe,
         "destroy": controller.destroy,
         "resume": controller.resume,
         "undo": controller.undo,
@@ -99,6 +101,8 @@ def _carry_out(
 
 _DEFINITE = {
     "create": {"ok", "E-EXISTS"},
+    "count": {"ok", "E-EXISTS"},
+    "wipe": {"ok"},
     "destroy": {"ok", "E-NO-VM"},
     "resume": {"ok", "nothing", "E-EXEC"},  # the fault may have ended its QEMU
     "undo": {"ok", "nothing", "E-FORWARD"},
@@ -127,6 +131,8 @@ def check_definite(cluster: Cluster, verb: str, outcome: str) -> None:
         watch.problem(f"shut down, but there is a record: {vm.state.name}")
     if verb in ("pause", "unpause") and outcome == "ok":
         check_power(cluster, vm, verb)
+    if verb in ("count", "wipe"):
+        check_several(cluster, verb)
     if verb == "import" and outcome == "ok":
         check_imported(cluster)
     if verb in ("resume", "undo") and outcome != "E-FORWARD" and vm and vm.operation is not None:
@@ -143,6 +149,15 @@ def check_power(cluster: Cluster, vm: Vm | None, verb: str) -> None:
     process = cluster.network.hosts[vm.host or ""].qemu_of(vm.uuid)
     if process is None or process.paused is not paused:
         cluster.watch.problem(f"{verb} went well, but QEMU is not so")
+
+
+def check_several(cluster: Cluster, verb: str) -> None:
+    """After a `count` no operation stands on any of its VMs, after a `wipe` there is none."""
+    found = [vm for vm in cluster.state().vms.values() if vm.name.startswith(f"{NAME}-")]
+    if verb == "wipe" and found:
+        cluster.watch.problem(f"wiped, but there are {[vm.name for vm in found]}")
+    if verb == "count" and (not found or any(vm.operation is not None for vm in found)):
+        cluster.watch.problem(f"counted, but {[(vm.name, vm.state.name) for vm in found]}")
 
 
 def check_image(cluster: Cluster) -> None:

@@ -12,7 +12,8 @@ CLUSTER = "0123456789ab"
 FOREIGN = "deadbeef0000"
 TEMPLATE = Path(__file__).parents[2] / "templates" / "qemu-ifup.j2"
 SETTINGS = Settings(
-    tashictl=TashictlSettings(cluster_id=CLUSTER, backups=2), qemu=QemuSettings(accel="tcg")
+    tashictl=TashictlSettings(cluster_id=CLUSTER, backups=2, parallel=1, per_host=1),
+    qemu=QemuSettings(accel="tcg"),
 )
 CONTRACT = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 130})
 NAME = "web"

@@ -7,17 +7,19 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tashictl.model.vm import OperationKind
+from tashictl.model.vm import OperationKind, Vm
+from tashictl.ops import count as count_ops
 from tashictl.ops import host as host_ops
 from tashictl.ops import image as image_ops
+from tashictl.ops import many, recover
 from tashictl.ops import power as power_ops
-from tashictl.ops import recover
 from tashictl.ops import vm as vm_ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
 from tashictl.planning import images
 from tashictl.planning.request import RawVm
 from tests.sim.things import IMAGE, IMPORTED, NAME
+from tests.sim.watched import WatchedStore
 
 if TYPE_CHECKING:
     from tests.sim.harness import Cluster
@@ -27,6 +29,7 @@ class Verbs:
     """What a controller can be told; each returns ``ok`` or how it ended."""
 
     cluster: Cluster
+    store: WatchedStore
     world: World
     context: Context
     dead: bool
@@ -43,6 +46,30 @@ class Verbs:
         wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("lan",), **changes}
         raw = RawVm(name=name, **wish)
         return self.command(lambda: vm_ops.create(self.world, self.context, raw))
+
+    def count(self) -> str:
+        """Create two at once; the first error if there is one."""
+        raw = RawVm(name=NAME, count="2", disks=("base.qcow2",), nics=("lan",))
+        return self._each(
+            lambda: count_ops.create_many(self.world, self.context, raw, many.Watcher())
+        )
+
+    def wipe(self) -> str:
+        """Destroy all that `count` made; the first error if there is one."""
+
+        def do(world: World, vm: Vm) -> Vm:
+            return vm_ops.destroy(world, self.context, str(vm.id))
+
+        made = [vm for vm in self.store.read().vms.values() if vm.name.startswith(f"{NAME}-")]
+        return self._each(lambda: many.run_each(self.world, self.context, made, do))
+
+    def _each(self, work: Callable[[], list[many.Result]]) -> str:
+        def do() -> None:
+            for result in work():
+                if result.error is not None:
+                    raise result.error
+
+        return self.command(do)
 
     def destroy(self, name: str = NAME) -> str:
         return self.command(lambda: vm_ops.destroy(self.world, self.context, name))

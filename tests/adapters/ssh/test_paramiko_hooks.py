@@ -5,6 +5,7 @@ import threading
 
 import paramiko
 import pytest
+from paramiko.agent import AgentSSH
 from paramiko.buffered_pipe import BufferedPipe
 from paramiko.channel import Channel
 from paramiko.packet import Packetizer
@@ -27,6 +28,7 @@ METHODS = {
         "_event_pending": ["self"],
     },
     Packetizer: {"read_message": ["self"]},
+    AgentSSH: {"_send_message": ["self", "msg"]},
     BufferedPipe: {"set_event": ["self", "event"]},
 }
 
