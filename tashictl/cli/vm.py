@@ -69,6 +69,8 @@ def create(
 ) -> int:
     """Create a VM and start it."""
     from tashictl.cli import dry, wiring
+    from tashictl.cli.progress import Progress
+    from tashictl.ops import doors
     from tashictl.ops import vm as ops
     from tashictl.planning.request import RawVm
 
@@ -88,9 +90,11 @@ def create(
         if face.dry_run:
             return dry.create(face, world, context, raw)
         started_s = world.clock.monotonic_s()
-        vm = ops.create(world, context, raw)
+        vm = doors.past_taken_ports(world, context, lambda: ops.create(world, context, raw))
         took_s = world.clock.monotonic_s() - started_s
     _say_created(face, at, vm, took_s)
+    for line in doors.ways_in(vm, context.inventory):
+        Progress(face).note(line)
     return PENDING if vm.host is None else 0
 
 

@@ -43,6 +43,16 @@ class IpRange(Struct, frozen=True, kw_only=True):
     last: str
 
 
+class PortRange(Struct, frozen=True, kw_only=True):
+    """TCP ports, both ends included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
 class RawOption(Struct, frozen=True, kw_only=True):
     """An option that is kept as it was written: logging, FromConfig, parts without a successor.
 
@@ -101,6 +111,8 @@ class TashictlSettings(Struct, frozen=True, kw_only=True):
     etc_dir: str = "/etc"  # etcDir: where qemu-ifup.<network> lies
     backups: int = 20  # backups: old states that are kept
     parallel: int = 16  # parallel: hosts that are worked on at once
+    # sshPorts: of a host's 127.0.0.1, for guests on networks of mode user
+    ssh_ports: PortRange = PortRange(first=22000, last=22999)
 
 
 class DnsSettings(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from tashictl.errors import (
 )
 from tashictl.model.host import HostConfig, HostFacts, HostRecord, HostState
 from tashictl.model.image import Image
+from tashictl.model.network import Network
 from tashictl.model.operation import Ended, Status
 from tashictl.model.script import HostKey, Reply, Script
 from tashictl.model.steps import MakeFolder
@@ -25,7 +26,7 @@ from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import facts as facts_plan
-from tashictl.planning import machine, paths
+from tashictl.planning import machine, paths, ports, requirements
 
 MIN_QEMU = (7, 2)
 KEY_TIMEOUT_S = 10.0
@@ -115,6 +116,7 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
     with world.store.transaction() as tx:
         before = tx.state.hosts.get(host.name)
         record = before or HostRecord(id=tx.next_host_id(), name=host.name)
+        facts = ports.foreign(facts, host.name, tx.state.vms.values())
         record = replace(record_facts(record, facts, context), seen_operation=seen)
         tx.put_host(record)
         _note_images(tx, host.name, facts, context.settings.vfs_shared)
@@ -187,6 +189,7 @@ def _record_checks(
                     tx.put_host(replace(record, up=False))
                 continue
             if record is not None:
+                facts = ports.foreign(facts, host.name, tx.state.vms.values())
                 record = record_facts(record, facts, context)
                 tx.put_host(record)
                 _note_images(tx, host.name, facts, context.settings.vfs_shared)
@@ -272,6 +275,8 @@ def findings(facts: HostFacts, context: Context, host: HostConfig) -> tuple[Find
     """Every requirement of a host, met or not, with the remedy."""
     ours = context.settings.tashictl.cluster_id
     fits = facts.qemu_version is not None and version_fits(facts.qemu_version, context)
+    networks = requirements.networks_of(host, context.inventory.networks)
+    missing = requirements.missing(facts, networks)
     found = [
         Finding(
             check="qemu",
@@ -281,11 +286,16 @@ def findings(facts: HostFacts, context: Context, host: HostConfig) -> tuple[Find
         ),
         Finding(
             check="tools",
-            ok=not facts.missing,
-            seen="all there" if not facts.missing else f"missing: {', '.join(facts.missing)}",
-            remedy="" if not facts.missing else "apt-get install iproute2 util-linux coreutils",
+            ok=not missing,
+            seen="all there" if not missing else f"missing: {', '.join(missing)}",
+            remedy=requirements.apt_line(missing),
         ),
-        Finding(check="accel", ok=True, seen=facts.accel),
+        Finding(
+            check="accel",
+            ok=True,
+            seen=requirements.accel(facts),
+            remedy=requirements.KVM_REMEDY if facts.kvm == "forbidden" else "",
+        ),
         Finding(
             check="cluster",
             ok=facts.claimed_by in (None, ours),
@@ -299,18 +309,14 @@ def findings(facts: HostFacts, context: Context, host: HostConfig) -> tuple[Find
             remedy="" if abs(facts.clock_offset_s) < 30 else "run an NTP client on the host",
         ),
     ]
-    for network in context.inventory.networks:
-        if network.bridge is None or (
-            host.networks is not None and not {network.name, str(network.id)} & set(host.networks)
-        ):
-            continue
-        there = network.bridge in facts.bridges
-        found.append(
-            Finding(
-                check=f"bridge {network.bridge}",
-                ok=there,
-                seen="there" if there else "absent",
-                remedy="" if there else f"make bridge {network.bridge} (network {network.name})",
-            )
-        )
-    return tuple(found)
+    return (*found, *(_bridge(facts, network) for network in networks if network.bridge))
+
+
+def _bridge(facts: HostFacts, network: Network) -> Finding:
+    there = network.bridge in facts.bridges
+    return Finding(
+        check=f"bridge {network.bridge}",
+        ok=there,
+        seen="there" if there else "absent",
+        remedy="" if there else f"make bridge {network.bridge} (network {network.name})",
+    )

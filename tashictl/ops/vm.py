@@ -28,7 +28,7 @@ from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import create as create_plan
 from tashictl.planning import destroy as destroy_plan
-from tashictl.planning import machine, placement, qemu_hints, request
+from tashictl.planning import machine, placement, ports, qemu_hints, request
 from tashictl.planning.placement import Decision, Want
 from tashictl.planning.request import RawVm
 
@@ -95,12 +95,13 @@ def place(
     host = context.host(state, decision.host)
     facts = host.record.facts
     assert facts is not None  # a host without facts is refused by the placement
+    spec = ports.assign(vm.spec, host, cluster, context.settings.tashictl.ssh_ports)
     placed = replace(
         vm,
         host=host.name,
         held=False,
         reason=None,
-        spec=machine.freeze(vm.spec, uuid=vm.uuid, facts=facts, settings=context.settings),
+        spec=machine.freeze(spec, uuid=vm.uuid, facts=facts, settings=context.settings),
         operation=OperationRef(
             id=operation,
             kind=OperationKind.CREATE,
@@ -123,6 +124,7 @@ def _want(context: Context, cluster: Cluster, vm: Vm, asked_host: str | None) ->
         target=request.target_of(asked, cluster) if asked else None,
         elsewhere=asked_host is None and hints.get("allowElsewhere", "").lower() == "true",
         dense=context.settings.dense_pack if dense is None else dense.lower() == "true",
+        ssh_ports=context.settings.tashictl.ssh_ports,
     )
 
 

@@ -8,6 +8,7 @@ from tashictl.model.steps import (
     AddTap,
     AwaitQmp,
     CheckImage,
+    CheckPort,
     CreateOverlay,
     KillQemu,
     MakeFolder,
@@ -37,6 +38,8 @@ def line(step: Step) -> str:
             return f"{path}, unless it is the operator's own"
         case AddTap(tap=tap, ifup=ifup):
             return f"{tap}, handed to {ifup}"
+        case CheckPort(port=port):
+            return f"nothing listens on 127.0.0.1:{port}, which leads to the guest's SSH"
         case StartQemu(binaries=binaries, wait_s=wait_s):
             return f"{binaries[0]}, unless it runs; wait {wait_s} s for its QMP socket"
         case AwaitQmp(socket=socket):
@@ -75,6 +78,8 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
             return "disk", f"{_last(path)}, persistent"
         case AddTap(tap=tap):
             return "nic", tap
+        case CheckPort(port=port):
+            return "ssh", f"127.0.0.1:{port} leads to port 22"
         case StartQemu(argv=argv):
             return "qemu", f"pid {data.get('pid', '–')}, {_accelerator(argv)}"
         case AwaitQmp():

@@ -15,6 +15,7 @@ from tashictl.adapters.sim.host import NoSpace, Pace, Process, SimHost
 from tashictl.model.steps import (
     AddTap,
     CheckImage,
+    CheckPort,
     CreateOverlay,
     Fence,
     KillQemu,
@@ -85,6 +86,9 @@ class Body:
         match step:
             case RemoveTap(tap=tap):
                 self.host.taps.pop(tap, None)
+            case CheckPort(port=port):
+                if port in self.host.ports and self.host.qemu_of(self.uuid) is None:
+                    raise Died(f"another process listens on port {port}")
             case MakeFolder(path=path):
                 self.host.folders.add(path)
             case RemoveFile(path=path):
