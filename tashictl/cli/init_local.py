@@ -131,7 +131,7 @@ def _refuse(draft: _Draft, facts: HostFacts) -> None:
     line = requirements.apt_line(tools)
     raise FaultsFound(
         "E-MISSING",
-        "this machine cannot run VMs yet",
+        "this machine cannot run VMs yet: nothing was made",
         cause="; ".join(f"{f.check}: {f.seen}" for f in unmet),
         hint=f"{line}   (as root), then the same command again" if line else unmet[0].remedy,
     )
