@@ -146,7 +146,7 @@ def _tell(face: Globals, draft: _Draft, record: HostRecord | None) -> None:
             report.note(requirements.KVM_REMEDY)
     if draft.own is not None and places.ends_at_logout(SystemWho().user()):
         report.note("VMs may end when you log out; to keep them: loginctl enable-linger")
-    program = _program(face, draft.folder)
+    called = program(face, draft.folder)
     output.emit_record(
         face,
         {
@@ -160,14 +160,14 @@ def _tell(face: Globals, draft: _Draft, record: HostRecord | None) -> None:
         [
             f"cluster {draft.cluster} in {draft.folder}; its only host is {draft.host.name}, "
             "this machine",
-            f"next: {program} image build-demo   (or {program} image import FILE)",
-            f"      {program} vm create web1 --disk demo.qcow2",
+            f"next: {called} image build-demo   (or {called} image import FILE)",
+            f"      {called} vm create web1 --disk demo.qcow2",
         ],
         name=draft.cluster,
     )
 
 
-def _program(face: Globals, folder: Path) -> str:
+def program(face: Globals, folder: Path) -> str:
     """How tashictl is called for this cluster."""
     if options.cluster_dir(face).resolve() == folder.resolve():
         return "tashictl"
