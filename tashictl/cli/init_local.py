@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,14 +20,15 @@ from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
 from tashictl.cli.progress import Progress
 from tashictl.errors import FaultsFound, InvalidRequest, NotPermitted
-from tashictl.model.host import HostConfig, HostFacts, HostRecord
+from tashictl.model.host import HostConfig, HostFacts
 from tashictl.model.places import Places
 from tashictl.model.settings import Layer
 from tashictl.ops import host as ops
 from tashictl.ops.context import Context
-from tashictl.planning import config, inventory, local, requirements
+from tashictl.planning import config, inventory, local
 
 _INVENTORY = "local.yaml"
+_APT = "apt-get install "
 
 
 class _Draft(Struct, frozen=True, kw_only=True):
@@ -53,9 +55,7 @@ def make(face: Globals, folder: Path, cluster: str, head: str) -> None:
     NotPermitted when the machine belongs to a cluster; nothing was made then.
     """
     draft = _draft(face, folder, cluster, head)
-    with wiring.world_of(draft.desk, bare=True) as world:
-        facts = ops.probe(world, draft.context, draft.host, "tcg")
-    _refuse(draft, facts)
+    _refuse(draft, *_look(draft))
     if face.dry_run:
         ours = draft.context.settings.tashictl
         output.say(face, f"would make a cluster in {folder}: Tashi.cfg, inventory/, state/")
@@ -70,8 +70,8 @@ def make(face: Globals, folder: Path, cluster: str, head: str) -> None:
     lay_out(str(folder), cluster, draft.config)
     files.write_new(str(folder / "inventory" / _INVENTORY), draft.inventory.encode())
     with wiring.world_of(draft.desk) as world:
-        record = ops.add(world, draft.context, draft.host).record
-    _tell(face, draft, record)
+        checked = ops.add(world, draft.context, draft.host)
+    _tell(face, draft, checked.findings)
 
 
 def _draft(face: Globals, folder: Path, cluster: str, head: str) -> _Draft:
@@ -112,7 +112,14 @@ def _own_places(around: config_files.Surroundings, face: Globals) -> Places:
     return local.places(lib, run)
 
 
-def _refuse(draft: _Draft, facts: HostFacts) -> None:
+def _look(draft: _Draft) -> tuple[HostFacts, Sequence[ops.Finding]]:
+    """What this machine is and has; KVM, which takes its time, is tried when it is taken in."""
+    with wiring.world_of(draft.desk, bare=True) as world:
+        facts = ops.probe(world, draft.context, draft.host, "tcg")
+    return facts, ops.findings(facts, draft.context, draft.host)
+
+
+def _refuse(draft: _Draft, facts: HostFacts, findings: Sequence[ops.Finding]) -> None:
     ours = draft.context.settings.tashictl
     if facts.claimed_by is not None:
         claim = shlex.quote(f"{ours.lib_dir}/cluster")
@@ -122,28 +129,29 @@ def _refuse(draft: _Draft, facts: HostFacts) -> None:
             cause=f"{ours.lib_dir}/cluster says so",
             hint=f"use that cluster; or, when it is gone and nothing of it runs: rm {claim}",
         )
-    unmet = [f for f in ops.findings(facts, draft.context, draft.host) if not f.ok]
+    unmet = [f for f in findings if not f.ok]
     if not unmet:
         return
-    tools = requirements.missing(facts, draft.context.inventory.networks)
-    if any(f.check == "qemu" for f in unmet):
-        tools = ("qemu", *tools)
-    line = requirements.apt_line(tools)
+    remedies = [line for f in unmet for line in f.remedy.splitlines()]
+    packages = dict.fromkeys(
+        word for line in remedies if line.startswith(_APT) for word in line[len(_APT) :].split()
+    )
+    todo = [f"{_APT}{' '.join(packages)}   (as root)"] if packages else []
+    todo += [line for line in remedies if not line.startswith(_APT)]
     raise FaultsFound(
         "E-MISSING",
         "this machine cannot run VMs yet: nothing was made",
         cause="; ".join(f"{f.check}: {f.seen}" for f in unmet),
-        hint=f"{line}   (as root), then the same command again" if line else unmet[0].remedy,
+        hint="; ".join([*todo, "then the same command again"]),
     )
 
 
-def _tell(face: Globals, draft: _Draft, record: HostRecord | None) -> None:
+def _tell(face: Globals, draft: _Draft, findings: Sequence[ops.Finding]) -> None:
     report, ours = Progress(face), draft.context.settings.tashictl
-    facts = record.facts if record is not None else None
-    if facts is not None and facts.accel != "kvm":
-        report.note(f"guests run without KVM, slowly: {requirements.accel(facts)}")
-        if facts.kvm == "forbidden":
-            report.note(requirements.KVM_REMEDY)
+    for finding in findings:
+        if finding.remedy or finding.check == "accel":
+            remedy = "; ".join(finding.remedy.splitlines())
+            report.note(f"{finding.check}: {finding.seen}" + (f": {remedy}" if remedy else ""))
     if draft.own is not None and places.ends_at_logout(SystemWho().user()):
         report.note("VMs may end when you log out; to keep them: loginctl enable-linger")
     called = program(face, draft.folder)

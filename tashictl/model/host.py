@@ -70,7 +70,6 @@ class HostFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `accel` is ``kvm`` or ``tcg``; `claimed_by` is the cluster id that owns the host, if any, with
     the highest epoch and operation counter that it has seen; `missing` names absent requirements.
-    `kvm` is what became of trying it (``forbidden``: /dev/kvm is there, the login may not open it).
     `ports` are those of sshPorts that something which is no VM of ours listens on.
     """
 
@@ -80,7 +79,6 @@ class HostFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cores: int
     memory_mib: int
     accel: str
-    kvm: str = ""
     qemu_bin: str | None = None
     qemu_version: str | None = None
     machine_types: tuple[str, ...] = ()

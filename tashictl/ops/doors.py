@@ -26,7 +26,7 @@ def past_taken_ports(world: World, context: Context, create: Callable[[], _T]) -
     except StepFailed as error:
         if error.code != TAKEN or error.host is None or error.leftovers:
             raise
-        world.report.note(f"{error.cause}: looking at {error.host} again")
+        world.report.note(f"a port is taken on {error.host}: looking at it again")
         host.check(world, context, [context.config(error.host)])
     return create()
 

@@ -16,7 +16,6 @@ from tashictl.errors import (
 )
 from tashictl.model.host import HostConfig, HostFacts, HostRecord, HostState
 from tashictl.model.image import Image
-from tashictl.model.network import Network
 from tashictl.model.operation import Ended, Status
 from tashictl.model.script import HostKey, Reply, Script
 from tashictl.model.steps import MakeFolder
@@ -26,7 +25,7 @@ from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import facts as facts_plan
-from tashictl.planning import machine, paths, ports, requirements
+from tashictl.planning import machine, paths, ports
 
 MIN_QEMU = (7, 2)
 KEY_TIMEOUT_S = 10.0
@@ -275,27 +274,22 @@ def findings(facts: HostFacts, context: Context, host: HostConfig) -> tuple[Find
     """Every requirement of a host, met or not, with the remedy."""
     ours = context.settings.tashictl.cluster_id
     fits = facts.qemu_version is not None and version_fits(facts.qemu_version, context)
-    networks = requirements.networks_of(host, context.inventory.networks)
-    missing = requirements.missing(facts, networks)
+    wired = any(n.mode != ports.USER for n in context.inventory.networks)
+    missing = [tool for tool in facts.missing if wired or tool != "ip"]
     found = [
         Finding(
             check="qemu",
             ok=fits,
             seen=facts.qemu_version or "none",
-            remedy="" if fits else "apt-get install qemu-system-x86 qemu-utils (7.2 or later)",
+            remedy="" if fits else "apt-get install qemu-system-x86 qemu-utils",
         ),
         Finding(
             check="tools",
             ok=not missing,
             seen="all there" if not missing else f"missing: {', '.join(missing)}",
-            remedy=requirements.apt_line(missing),
+            remedy="" if not missing else "apt-get install iproute2 util-linux coreutils",
         ),
-        Finding(
-            check="accel",
-            ok=True,
-            seen=requirements.accel(facts),
-            remedy=requirements.KVM_REMEDY if facts.kvm == "forbidden" else "",
-        ),
+        Finding(check="accel", ok=True, seen=facts.accel),
         Finding(
             check="cluster",
             ok=facts.claimed_by in (None, ours),
@@ -309,14 +303,18 @@ def findings(facts: HostFacts, context: Context, host: HostConfig) -> tuple[Find
             remedy="" if abs(facts.clock_offset_s) < 30 else "run an NTP client on the host",
         ),
     ]
-    return (*found, *(_bridge(facts, network) for network in networks if network.bridge))
-
-
-def _bridge(facts: HostFacts, network: Network) -> Finding:
-    there = network.bridge in facts.bridges
-    return Finding(
-        check=f"bridge {network.bridge}",
-        ok=there,
-        seen="there" if there else "absent",
-        remedy="" if there else f"make bridge {network.bridge} (network {network.name})",
-    )
+    for network in context.inventory.networks:
+        if network.bridge is None or (
+            host.networks is not None and not {network.name, str(network.id)} & set(host.networks)
+        ):
+            continue
+        there = network.bridge in facts.bridges
+        found.append(
+            Finding(
+                check=f"bridge {network.bridge}",
+                ok=there,
+                seen="there" if there else "absent",
+                remedy="" if there else f"make bridge {network.bridge} (network {network.name})",
+            )
+        )
+    return tuple(found)

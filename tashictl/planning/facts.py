@@ -42,7 +42,7 @@ t=$(mktemp) && trap 'rm -f "$t"' EXIT
 { head -c 65520 /dev/zero | tr '\000' '\364'
   printf '\272\364\000\260\020\356\364\364\364\364\364\364\364\364\364\364'; } >"$t"
 if [ ! -c /dev/kvm ]; then echo absent
-elif [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then echo forbidden
+elif ! { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }; then echo forbidden
 elif [ -z "$q" ]; then echo untested
 else
   timeout -s KILL 3 "$q" -accel kvm -machine pc -m 16 -nodefaults -display none -bios "$t" \
@@ -130,10 +130,7 @@ def script(probe: Probe, nonce: str) -> Script:
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """A probe's answer that was read.
-
-    `kvm` is usable, absent, forbidden, untested, hangs, refused, or "" unasked.
-    """
+    """A probe's answer that was read; `kvm` is usable, absent, hangs, refused, or "" unasked."""
 
     facts: HostFacts
     kvm: str = ""
@@ -156,7 +153,6 @@ def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Rea
         cores=_number(_first(basics, "cores")),
         memory_mib=_number(_first(basics, "memory_kib")) // 1024,
         accel=("kvm" if kvm == "usable" else "tcg") if kvm else (accel or "tcg"),
-        kvm=kvm,
         qemu_bin=next(iter(_pairs(qemu).get("bin", [])), None),
         qemu_version=_version(qemu),
         machine_types=tuple(_pairs(qemu).get("machine", [])),

@@ -70,7 +70,7 @@ def test_a_taken_port_is_found_out_and_another_is_tried(user: Stage) -> None:
     ]
     assert checked == [22000, 22001]
     assert list(user.state.vms) == [made.id]
-    assert any("looking at node1 again" in note for note in user.report.notes)
+    assert any("taken on node1: looking at it again" in note for note in user.report.notes)
 
 
 def test_a_port_that_is_taken_again_is_an_error_and_nothing_is_left(user: Stage) -> None:
