@@ -78,6 +78,7 @@ def _draft(face: Globals, folder: Path, cluster: str, head: str) -> _Draft:
     around = config_files.surroundings()
     own = None if around.uid == 0 else _own_places(around, face)
     written = local.config_text(head, own)
+    _check_written(written, own)
     listed = local.inventory_text(local.host_name(os.uname().nodename))
     there = config_files.ClusterFolder(path=str(folder.resolve()), asked=True)
     layers = (
@@ -110,6 +111,18 @@ def _own_places(around: config_files.Surroundings, face: Globals) -> Places:
             hint="set XDG_RUNTIME_DIR to a folder of yours with mode 0700 and a short path",
         )
     return local.places(lib, run)
+
+
+def _check_written(text: str, own: Places | None) -> None:
+    """A path with a comment's sign in it would be read as another one."""
+    ours = config.merge([Layer(path="Tashi.cfg", text=text)]).settings.tashictl
+    if own is not None and (ours.lib_dir, ours.run_dir) != (own.lib_dir, own.run_dir):
+        raise InvalidRequest(
+            "E-PATH",
+            f"the configuration cannot hold the path {own.lib_dir}",
+            cause=f"it would be read as {ours.lib_dir}",
+            hint="set XDG_STATE_HOME to a plain path",
+        )
 
 
 def _look(draft: _Draft) -> tuple[HostFacts, Sequence[ops.Finding]]:

@@ -148,6 +148,13 @@ def test_without_a_place_for_sockets_the_way_out_is_said(
     assert not laptop.folder.exists()
 
 
+def test_a_path_that_the_configuration_would_misread_is_refused(laptop: Office) -> None:
+    laptop.env["XDG_STATE_HOME"] = f"{laptop.home}/a ;b"
+
+    assert "E-PATH" in init(laptop, code=2)
+    assert not laptop.folder.exists()
+
+
 def test_a_logout_that_would_end_vms_is_told(
     laptop: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:

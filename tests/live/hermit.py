@@ -20,7 +20,7 @@ from typing import Self
 
 from tests.live.lab.runner import Result
 
-UID = 61717
+UID, NAME = 61717, "hermit"
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -82,6 +82,10 @@ class Hermit:
         for number, path in enumerate(needed):
             if _closed(path) is not None:
                 lines += [f"mkdir -p {_q(path)}", f"mount --bind {stash}/{number} {_q(path)}"]
+        known = self.base / "passwd"  # ssh does nothing for a user without a name
+        line = f"{NAME}:x:{UID}:{UID}::{self.home}:/bin/sh\n"
+        known.write_text(Path("/etc/passwd").read_text(encoding="utf-8") + line, encoding="utf-8")
+        lines.append(f"mount --bind {known} /etc/passwd")
         lines += [f"mount --bind /dev/null {_q(path)}" for path in self._hidden]
         return "\n".join([*lines, "echo ready", "exec cat >/dev/null"])
 

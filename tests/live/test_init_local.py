@@ -61,6 +61,7 @@ def test_a_machine_belongs_to_one_cluster_and_is_fit_without_ip(cluster: Hermit)
     assert found["ok"], found
     image = cluster.state / "shared/images/demo.qcow2"
     assert (image.stat().st_uid, cluster.state.stat().st_mode & 0o777) == (UID, 0o700)
+    assert not cluster.sh("command -v ip").stdout
     (record,) = cluster.tashictl("host", "list", "-o", "json").json()
     assert (record["accel"], record["state"]) == ("tcg", "Normal")
 
