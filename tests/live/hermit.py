@@ -96,7 +96,7 @@ class Hermit:
         env = {
             "HOME": str(self.home),
             "XDG_RUNTIME_DIR": str(self.runtime),
-            "PATH": "/usr/bin:/bin",
+            "PATH": f"{Path(self.argv[0]).parent}:/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
         }
         return subprocess.run(
@@ -115,6 +115,15 @@ class Hermit:
         result = Result((*self.argv, *words), done.returncode, done.stdout, done.stderr)
         assert result.rc == rc, str(result)
         return result
+
+    def make_ssh_key(self) -> None:
+        """A key of its own, and an ssh that asks nobody about host keys of this machine."""
+        asks = "Host 127.0.0.1\\n  StrictHostKeyChecking no\\n  UserKnownHostsFile /dev/null\\n"
+        made = self.sh(
+            "mkdir -m 700 .ssh && ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519 "
+            f"&& printf '{asks}' >.ssh/config"
+        )
+        assert made.returncode == 0, made.stderr
 
     def files(self, folder: Path) -> list[str]:
         """All files and folders below a folder, relative to it; none where it is not there."""

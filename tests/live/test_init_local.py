@@ -83,6 +83,9 @@ def test_two_at_once_pass_a_taken_port_and_leave_nothing(cluster: Hermit) -> Non
         status = (process / "status").read_text(encoding="utf-8")
         assert re.search(rf"^Uid:\s+{UID}\s", status, re.M) and "Seccomp:\t2" in status
 
+    # As the last logout does where systemd runs the machine: the QEMU is found all the same.
+    (lost,) = cluster.runtime.glob(f"tashi/*/{vms[0]['uuid']}")
+    cluster.sh(f"rm -r {lost}")
     cluster.tashictl("vm", "destroy", "web[1-2]", "-y")
     assert_bare(cluster)
 
@@ -124,3 +127,20 @@ def with_user_network(lab: Lab, directory: Path, argv: list[str]) -> Tashictl:
     path.write_text(text.replace("bridge: vmbr", "mode: user"), encoding="utf-8")
     clusters.add_host(tashictl, lab.hosts[0])
     return tashictl
+
+
+def readme_block() -> list[str]:
+    """The lines of the README's section on a machine alone, none while it has no such section."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"^## On this machine alone.*?^```shell\n(.*?)^```", text, re.S | re.M)
+    return found[1].splitlines() if found else []
+
+
+@pytest.mark.skipif(not readme_block(), reason="the README has no section on a machine alone")
+def test_the_readmes_lines_work_as_printed_from_an_empty_home(tashictl_argv: list[str]) -> None:
+    with Hermit(tashictl_argv, hidden=("ip", "brctl")) as user:
+        user.make_ssh_key()
+        for line in readme_block():
+            done = user.sh(line)
+            assert done.returncode == 0, (line, done.stdout, done.stderr)
+        assert_bare(user)
