@@ -90,7 +90,7 @@ def create(
         if face.dry_run:
             return dry.create(face, world, context, raw)
         started_s = world.clock.monotonic_s()
-        vm = doors.past_taken_ports(world, context, lambda: ops.create(world, context, raw))
+        vm = doors.past_taken_ports(world, lambda: ops.create(world, context, raw))
         took_s = world.clock.monotonic_s() - started_s
     _say_created(face, at, vm, took_s)
     for line in doors.ways_in(vm, context.inventory):

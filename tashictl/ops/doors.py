@@ -8,26 +8,25 @@ from typing import TypeVar
 from tashictl.errors import StepFailed
 from tashictl.model.inventory import Inventory
 from tashictl.model.vm import Vm
-from tashictl.ops import host
-from tashictl.ops.context import Context
+from tashictl.ops.finish import PORT_TAKEN
 from tashictl.ops.ports import World
 
 _T = TypeVar("_T")
-TAKEN = "E-CHECKPORT"
+_TRIES = 4
 
 
-def past_taken_ports(world: World, context: Context, create: Callable[[], _T]) -> _T:
-    """Carry out a creation; once more where a port was taken by what no probe had seen.
+def past_taken_ports(world: World, create: Callable[[], _T]) -> _T:
+    """Carry out a creation; again, a few times, where a port was taken by what no probe had seen.
 
-    The first try was undone; a look at the host then tells the placement of the port.
+    Each try that failed was undone, and its port is known as taken.
     """
-    try:
-        return create()
-    except StepFailed as error:
-        if error.code != TAKEN or error.host is None or error.leftovers:
-            raise
-        world.report.note(f"a port is taken on {error.host}: looking at it again")
-        host.check(world, context, [context.config(error.host)])
+    for _ in range(_TRIES - 1):
+        try:
+            return create()
+        except StepFailed as error:
+            if error.code != PORT_TAKEN or error.leftovers:
+                raise
+            world.report.note(f"{error.host}: {error.cause}")
     return create()
 
 

@@ -43,6 +43,11 @@ def assign(spec: VmSpec, host: Host, cluster: Cluster, allowed: PortRange) -> Vm
     return replace(spec, nics=tuple(nics))
 
 
+def with_taken(facts: HostFacts, vm: Vm) -> HostFacts:
+    """`facts` after a start of `vm` found its port taken by something else."""
+    return replace(facts, ports=tuple(sorted({*facts.ports, *of([vm])})))
+
+
 def foreign(facts: HostFacts, host: str, vms: Iterable[Vm]) -> HostFacts:
     """`facts` without the ports on which VMs of ours listen: those are free when the VM is gone."""
     ours = of(vm for vm in vms if vm.host == host)

@@ -55,7 +55,7 @@ say D boot_id "$(cat /proc/sys/kernel/random/boot_id)" """
 _PORT = r"""if alive; then echo 'runs already'; exit 0; fi
 ! cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qiE \
   '^ *[0-9]+: (0100007F|0{{8}}|0{{32}}|0{{16}}FFFF0{{4}}0100007F):{hex} [0-9A-F]+:[0-9A-F]+ 0A ' \
-  || die 'another process listens on port {port}; host check learns of it, then try again'"""
+  || die 'another process listens on port {port}; the next try takes another'"""
 
 _KILL = r"""p=$(qemu_pid) || {{ alive || {{ echo 'not running'; exit 0; }}
   die 'run.lock is held, but no QEMU of this VM is to be found'; }}

@@ -9,7 +9,7 @@ from tashictl import errors
 from tashictl.model.host import HostConfig
 from tashictl.model.network import Network
 from tashictl.model.steps import AddTap, CheckPort
-from tashictl.model.vm import TashiState, Vm
+from tashictl.model.vm import DiskSpec, NicSpec, TashiState, Vm, VmSpec
 from tashictl.ops import doors, vm
 from tashictl.ops import host as host_ops
 from tests.ops.hosts import Trouble
@@ -31,15 +31,32 @@ def user(stage: Stage) -> Stage:
 
 def create(stage: Stage, name: str) -> Vm:
     world, context = stage.world, stage.context
-    return doors.past_taken_ports(
-        world, context, lambda: vm.create(world, context, raw(name, cores="1"))
-    )
+    return doors.past_taken_ports(world, lambda: vm.create(world, context, raw(name)))
 
 
 def looked_at(*more: str) -> Callable[[str], bytes]:
     """What a look at the host finds: the image, room, and `more`."""
     basics = "\n".join(("time 1772366400", "arch x86_64", "cores 4", "memory_kib 4194304", *more))
     return answer(basics=basics, images="5 514649fb 0000000000100000 demo.qcow2")
+
+
+def vm_that_waits(stage: Stage) -> Vm:
+    """A VM that no host had room for."""
+    spec = VmSpec(
+        disks=(DiskSpec(index=0, name="demo.qcow2"),),
+        nics=(NicSpec(index=0, network=1, mac="52:54:00:00:00:01"),),
+    )
+    with stage.store.transaction() as tx:
+        made = Vm(
+            id=tx.next_vm_id(),
+            name="web1",
+            uuid="7c1e0000-0000-4000-8000-0000000000aa",
+            user="dev",
+            spec=spec,
+            created="2026-03-01T12:00:00Z",
+        )
+        tx.put_vm(made)
+    return made
 
 
 def port(made: Vm) -> int | None:
@@ -56,32 +73,44 @@ def test_each_vm_of_a_host_has_a_port_and_a_destroyed_one_gives_it_back(user: St
 
 
 def test_a_taken_port_is_found_out_and_another_is_tried(user: Stage) -> None:
-    user.remote.upon("CheckPort", Trouble.FAILS)
-    user.remote.probes["node1"] = looked_at("port 22000")
+    user.remote.upon("CheckPort", Trouble.FAILS, Trouble.FAILS)
 
     made = create(user, "web1")
 
-    assert (port(made), made.state) == (22001, TashiState.Running)
+    assert (port(made), made.state) == (22002, TashiState.Running)
     checked = [
         step.port
         for script in user.remote.scripts
         for step in script.steps
         if isinstance(step, CheckPort)
     ]
-    assert checked == [22000, 22001]
+    assert checked == [22000, 22001, 22002]
     assert list(user.state.vms) == [made.id]
-    assert any("taken on node1: looking at it again" in note for note in user.report.notes)
+    assert port(create(user, "web2")) == 22003
 
 
-def test_a_port_that_is_taken_again_is_an_error_and_nothing_is_left(user: Stage) -> None:
-    user.remote.upon("CheckPort", Trouble.FAILS, Trouble.FAILS)
-    user.remote.probes["node1"] = looked_at()
+def test_where_every_port_is_taken_it_is_an_error_and_nothing_is_left(user: Stage) -> None:
+    user.remote.upon("CheckPort", *[Trouble.FAILS] * 9)
 
-    with pytest.raises(errors.StepFailed):
+    with pytest.raises(errors.StepFailed) as caught:
         create(user, "web1")
 
+    assert caught.value.code == "E-CHECKPORT"
     assert user.state.vms == {}
     assert user.host().empty
+
+
+def test_what_waits_takes_another_port_the_next_time(user: Stage) -> None:
+    held = replace(vm_that_waits(user), held=True)
+    with user.store.transaction() as tx:
+        tx.put_vm(held)
+    user.remote.upon("CheckPort", Trouble.FAILS)
+
+    ((made, error),) = vm.schedule(user.world, user.context)
+    assert error is not None and made.state is TashiState.Held
+    ((made, error),) = vm.schedule(user.world, user.context)
+
+    assert (error, made.state, port(made)) == (None, TashiState.Running, 22001)
 
 
 def test_another_failure_is_not_tried_again(user: Stage) -> None:
@@ -106,22 +135,7 @@ def test_a_look_at_the_host_does_not_take_its_own_vms_for_strangers(user: Stage)
 
 def test_a_network_that_became_a_bridge_gives_no_port_to_what_was_held(user: Stage) -> None:
     user.remote.upon("StartQemu", Trouble.FAILS)
-    with user.store.transaction() as tx:
-        made = Vm(
-            id=tx.next_vm_id(),
-            name="web1",
-            uuid="7c1e0000-0000-4000-8000-0000000000aa",
-            user="dev",
-            spec=vm.draft(
-                user.world,
-                user.context,
-                tx.state,
-                raw("web1"),
-                vm.NewIds(vm=1, operation=1, uuid="u"),
-            ).vm.spec,
-            created="2026-03-01T12:00:00Z",
-        )
-        tx.put_vm(replace(made, spec=replace(made.spec, machine=None)))
+    vm_that_waits(user)
     ((held, error),) = vm.schedule(user.world, user.context)
     assert error is not None and held.state is TashiState.Held and port(held) == 22000
     lan = Network(id=1, name="lan", bridge="vmbr", default=True)
