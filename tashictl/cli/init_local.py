@@ -19,7 +19,7 @@ from tashictl.cli import options, output, wiring
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
 from tashictl.cli.progress import Progress
-from tashictl.errors import FaultsFound, InvalidRequest, NotPermitted
+from tashictl.errors import FaultsFound, InvalidRequest, NotPermitted, TashiError
 from tashictl.model.host import HostConfig, HostFacts
 from tashictl.model.places import Places
 from tashictl.model.settings import Layer
@@ -69,8 +69,13 @@ def make(face: Globals, folder: Path, cluster: str, head: str) -> None:
         places.make(draft.own.run_dir)
     lay_out(str(folder), cluster, draft.config)
     files.write_new(str(folder / "inventory" / _INVENTORY), draft.inventory.encode())
-    with wiring.world_of(draft.desk) as world:
-        checked = ops.add(world, draft.context, draft.host)
+    try:
+        with wiring.world_of(draft.desk) as world:
+            checked = ops.add(world, draft.context, draft.host)
+    except TashiError as error:
+        again = f"{program(face, folder)} host add {draft.host.name}"
+        error.leftovers = (*error.leftovers, f"{folder} is there, without its host   {again}")
+        raise
     _tell(face, draft, checked.findings)
 
 

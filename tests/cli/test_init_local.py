@@ -139,6 +139,15 @@ def test_twice_is_a_conflict_and_a_dry_run_makes_nothing(laptop: Office) -> None
     assert laptop.everything() == before
 
 
+def test_where_the_machine_cannot_be_taken_in_the_next_step_is_said(laptop: Office) -> None:
+    laptop.remote.upon("MakeFolder", hosts.Trouble.FAILS)
+
+    said = init(laptop, code=1)
+
+    assert f"tashictl host add {NAME}" in said
+    assert f"{NAME} is Normal" in laptop.ok("host", "add", NAME).out
+
+
 def test_without_a_place_for_sockets_the_way_out_is_said(
     laptop: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
