@@ -15,6 +15,7 @@ from tests.live.lab import cluster as clusters
 from tests.live.lab.hosts import Lab
 from tests.live.lab.runner import Tashictl
 
+BOOT_S = 90
 DEMO = ("--disk", "demo.qcow2", "--memory", "128M")
 
 
@@ -95,6 +96,16 @@ def test_a_killed_create_is_destroyed_without_a_trace(cluster: Hermit) -> None:
     cluster.tashictl("vm", "create", "web3", *DEMO, rc=137, env=fault)
     assert len(cluster.qemus()) == 1
     cluster.tashictl("vm", "destroy", "web3", "-y")
+    assert_bare(cluster)
+
+
+def test_the_forwarded_port_leads_to_the_guests_ssh(cluster: Hermit) -> None:
+    made = cluster.tashictl("vm", "create", "web4", *DEMO, "-o", "json").json()
+    scan = f"ssh-keyscan -T 3 -t ed25519 -p {made['nics'][0]['ssh_port']} 127.0.0.1 2>/dev/null"
+    # QEMU takes the connection long before the guest is there.
+    shown = cluster.sh(f"timeout {BOOT_S} sh -c 'until {scan} | grep ed25519; do sleep 0.5; done'")
+    assert "ssh-ed25519" in shown.stdout
+    cluster.tashictl("vm", "destroy", "web4", "-y")
     assert_bare(cluster)
 
 
