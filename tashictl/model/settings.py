@@ -109,10 +109,10 @@ class TashictlSettings(Struct, frozen=True, kw_only=True):
     run_dir: str = "/run/tashi"  # runDir
     lib_dir: str = "/var/lib/tashi"  # libDir
     etc_dir: str = "/etc"  # etcDir: where qemu-ifup.<network> lies
-    backups: int = 20  # backups: old states that are kept
-    parallel: int = 16  # parallel: hosts that are worked on at once
     # sshPorts: of a host's 127.0.0.1, for guests on networks of mode user
     ssh_ports: PortRange = PortRange(first=22000, last=22999)
+    backups: int = 20  # backups: old states that are kept
+    parallel: int = 16  # parallel: hosts that are worked on at once
 
 
 class DnsSettings(Struct, frozen=True, kw_only=True):
