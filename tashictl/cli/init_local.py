@@ -111,7 +111,7 @@ def _own_places(around: config_files.Surroundings, face: Globals) -> Places:
         raise InvalidRequest(
             "E-RUN-DIR",
             "no folder is fit for the sockets of VMs",
-            cause=f"tried $XDG_RUNTIME_DIR, {lib} and /tmp/tashi-{around.uid}: each belongs to"
+            cause=f"tried $XDG_RUNTIME_DIR, {lib} and /var/tmp/tashi-{around.uid}: each belongs to"
             " others, is open to them, or has too long a path",
             hint="set XDG_RUNTIME_DIR to a folder of yours with mode 0700 and a short path",
         )

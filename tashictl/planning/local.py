@@ -37,7 +37,7 @@ def run_folders(uid: int, lib: str, environ: Mapping[str, str]) -> tuple[RunFold
     found = (
         *((RunFolder(base=runtime, path=f"{runtime}/tashi"),) if runtime else ()),
         RunFolder(base=lib, path=f"{lib}/run", make=True, open_to_read=True),
-        RunFolder(base=f"/tmp/tashi-{uid}", path=f"/tmp/tashi-{uid}/run", make=True),
+        RunFolder(base=f"/var/tmp/tashi-{uid}", path=f"/var/tmp/tashi-{uid}/run", make=True),
     )
     return tuple(folder for folder in found if fits(folder.path))
 

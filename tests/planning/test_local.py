@@ -46,7 +46,7 @@ def test_every_hostname_gives_a_legal_name(hostname: str) -> None:
             "/home/a/.local/state/tashi/run",
         ),
         ({"XDG_RUNTIME_DIR": LONG}, "/home/a/.local/state/tashi", "/home/a/.local/state/tashi/run"),
-        ({"XDG_STATE_HOME": LONG}, f"{LONG}/tashi", "/tmp/tashi-7/run"),
+        ({"XDG_STATE_HOME": LONG}, f"{LONG}/tashi", "/var/tmp/tashi-7/run"),
         ({"XDG_RUNTIME_DIR": "/a/../b"}, "/home/a/.local/state/tashi", None),
         ({"XDG_RUNTIME_DIR": "/a\nb"}, "/home/a/.local/state/tashi", None),
     ],

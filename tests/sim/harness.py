@@ -32,7 +32,6 @@ from tashictl.adapters.store.tiny import TinyStore
 from tashictl.errors import TashiError, exit_code_of
 from tashictl.model.host import HostConfig
 from tashictl.model.inventory import Inventory
-from tashictl.model.network import Network as Net
 from tashictl.model.state import State
 from tashictl.model.steps import Step
 from tashictl.ops import host as host_ops
@@ -51,6 +50,7 @@ from tests.sim.things import (
     IMAGE,
     IMPORTED,
     NAME,
+    NETWORKS,
     SETTINGS,
     TEMPLATE,
     furnish,
@@ -77,7 +77,7 @@ class Cluster:
             settings=SETTINGS,
             inventory=Inventory(
                 hosts=tuple(HostConfig(name=name, address=name) for name in names),
-                networks=(Net(id=1, name="lan", bridge="vmbr", default=True),),
+                networks=NETWORKS,
             ),
             ifup_template=TEMPLATE.read_text(),
         )
@@ -257,7 +257,7 @@ class Controller:
         return outcome
 
     def create(self, name: str = NAME, **changes: Any) -> str:
-        wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("lan",), **changes}
+        wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("1", "2"), **changes}
         raw = RawVm(name=name, **wish)
         return self.command(lambda: vm_ops.create(self.world, self.cluster.context, raw))
 
