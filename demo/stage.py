@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from tests.live.lab import runner
@@ -87,5 +86,3 @@ class Stage:
     def _say(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
-
-

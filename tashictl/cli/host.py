@@ -92,7 +92,8 @@ def add(
         return
     context = wiring.context_of(at, inventory)
     with wiring.world_of(at) as world:
-        ops.trust(world, config, fingerprint, _asker(face))
+        if config.transport != "local":  # this machine has no key to show
+            ops.trust(world, config, fingerprint, _asker(face))
         checked = ops.add(world, context, config)
     if listed is None:
         _write(at, name, _keys(address, login))

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from tashictl.adapters import files
-from tashictl.adapters.store.create import create
+from tashictl.adapters.cluster_folder import lay_out
 from tashictl.cli import commands, options, output
 from tashictl.cli.options import Globals
 from tashictl.errors import Conflict
@@ -22,8 +21,13 @@ clusterId = {cluster}
 
 @click.command("init", cls=commands.Changing)
 @click.argument("directory", metavar="[DIR]", required=False)
+@click.option(
+    "--local",
+    is_flag=True,
+    help="This machine is the only host: no SSH, no root, user networking.",
+)
 @click.pass_obj
-def command(face: Globals, directory: str | None) -> None:
+def command(face: Globals, directory: str | None, local: bool) -> None:
     """Make a cluster directory: Tashi.cfg (with clusterId), inventory/, state/."""
     folder = Path(directory) if directory else options.cluster_dir(face)
     config = folder / "Tashi.cfg"
@@ -32,13 +36,16 @@ def command(face: Globals, directory: str | None) -> None:
             "E-EXISTS", f"{config} exists already", hint=f"tashictl --cluster {folder} host list"
         )
     cluster = secrets.token_hex(6)
+    head = _CONFIG.format(cluster=cluster)
+    if local:
+        from tashictl.cli import init_local
+
+        init_local.make(face, folder, cluster, head)
+        return
     if face.dry_run:
         output.say(face, f"would make a cluster in {folder}: Tashi.cfg, inventory/, state/")
         return
-    files.make_private_folder(str(folder))
-    create(str(folder / "state"), cluster)
-    files.make_private_folder(str(folder / "inventory"))
-    files.write_new(str(config), _CONFIG.format(cluster=cluster).encode())
+    lay_out(str(folder), cluster, head)
     output.emit_record(
         face,
         {"cluster": cluster, "directory": str(folder)},

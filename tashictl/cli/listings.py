@@ -11,7 +11,7 @@ from tashictl.cli.tables import Column, Shown, Table
 from tashictl.model import units
 from tashictl.model.host import HostState
 from tashictl.model.image import Image
-from tashictl.model.vm import DiskSpec, TashiState, Vm
+from tashictl.model.vm import DiskSpec, NicSpec, TashiState, Vm
 
 # Only `host` and `op` know hosts and operations: `vm list` starts faster without.
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ _VM_COLUMNS: tuple[Column[Vm], ...] = (
         key="address",
         header="ADDRESS",
         path="nics.ip",
-        show=lambda vm: _few([nic.ip for nic in vm.spec.nics if nic.ip]),
+        show=lambda vm: _few([a for nic in vm.spec.nics if (a := _address(nic))]),
     ),
     Column(
         key="image",
@@ -126,6 +126,11 @@ def _vm_note(vm: Vm, scene: Scene) -> str:
 
 def _disk(disk: DiskSpec) -> str:
     return f"{disk.name}:persistent" if disk.persistent else disk.name
+
+
+def _address(nic: NicSpec) -> str | None:
+    """Its address, or the port of its host's 127.0.0.1 that leads to its SSH."""
+    return nic.ip or (None if nic.ssh_port is None else f"127.0.0.1:{nic.ssh_port}")
 
 
 def _few(values: Sequence[str]) -> str | None:

@@ -70,6 +70,8 @@ def create(
 ) -> int:
     """Create a VM and start it, or with --count several."""
     from tashictl.cli import dry, wiring
+    from tashictl.cli.progress import Progress
+    from tashictl.ops import doors
     from tashictl.ops import vm as ops
     from tashictl.planning.request import RawVm
 
@@ -94,9 +96,11 @@ def create(
         if count is not None:
             return _create_many(at, world, context, raw)
         started_s = world.clock.monotonic_s()
-        vm = ops.create(world, context, raw)
+        vm = doors.past_taken_ports(world, lambda: ops.create(world, context, raw))
         took_s = world.clock.monotonic_s() - started_s
     _say_created(face, at, vm, took_s)
+    for line in doors.ways_in(vm, context.inventory):
+        Progress(face).note(line)
     return bulk.PENDING if vm.host is None else 0
 
 

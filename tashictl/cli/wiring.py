@@ -97,14 +97,17 @@ def journals(desk: Desk) -> FileJournals:
 
 
 @contextmanager
-def world_of(desk: Desk) -> Iterator[World]:
-    """All ports; connections are closed at the end. In a dry run nothing in it changes anything."""
-    if not Path(desk.state_folder).is_dir():
+def world_of(desk: Desk, *, bare: bool = False) -> Iterator[World]:
+    """All ports; connections are closed at the end. In a dry run nothing in it changes anything.
+
+    `bare` is for a look around where no cluster is yet: it changes nothing either.
+    """
+    if not bare and not Path(desk.state_folder).is_dir():
         raise no_cluster(desk.folder)
     known_hosts = Path(desk.state_folder) / "known_hosts"
     remote: Remote = Dispatch({"paramiko": lambda: _ssh(desk, known_hosts), "local": LocalRemote})
     store: Store = tiny_store(desk)
-    if desk.face.dry_run:
+    if desk.face.dry_run or bare:
         remote = DryRunRemote(remote)
         store = ReadOnlyStore(desk.state_folder)
     try:

@@ -70,6 +70,7 @@ class HostFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `accel` is ``kvm`` or ``tcg``; `claimed_by` is the cluster id that owns the host, if any, with
     the highest epoch and operation counter that it has seen; `missing` names absent requirements.
+    `ports` are those of sshPorts that something which is no VM of ours listens on.
     """
 
     at: str
@@ -88,6 +89,7 @@ class HostFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     claimed_counter: int = 0
     missing: tuple[str, ...] = ()
     bridges: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
     images: tuple[ImageFact, ...] = ()
     vms: tuple[VmFact, ...] = ()
 

@@ -43,6 +43,16 @@ class IpRange(Struct, frozen=True, kw_only=True):
     last: str
 
 
+class PortRange(Struct, frozen=True, kw_only=True):
+    """TCP ports, both ends included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
 class RawOption(Struct, frozen=True, kw_only=True):
     """An option that is kept as it was written: logging, FromConfig, parts without a successor.
 
@@ -99,6 +109,8 @@ class TashictlSettings(Struct, frozen=True, kw_only=True):
     run_dir: str = "/run/tashi"  # runDir
     lib_dir: str = "/var/lib/tashi"  # libDir
     etc_dir: str = "/etc"  # etcDir: where qemu-ifup.<network> lies
+    # sshPorts: of a host's 127.0.0.1, for guests on networks of mode user
+    ssh_ports: PortRange = PortRange(first=22000, last=22999)
     backups: int = 20  # backups: old states that are kept
     parallel: int = 16  # parallel: hosts that are worked on at once
     per_host: int = 4  # perHost: VMs on one host that are worked on at once

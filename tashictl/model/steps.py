@@ -91,6 +91,13 @@ class AddTap(HostStep, frozen=True, kw_only=True, tag=True):
     ifup: str
 
 
+class CheckPort(HostStep, frozen=True, kw_only=True, tag=True):
+    """Check that nothing listens on a TCP port that QEMU will forward, unless the VM runs."""
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    port: int
+
+
 class StartQemu(HostStep, frozen=True, kw_only=True, tag=True):
     """Start QEMU holding run.lock, unless it is alive already; wait for its sockets.
 
@@ -202,6 +209,7 @@ Step = (
     | CheckImage
     | WriteIfup
     | AddTap
+    | CheckPort
     | StartQemu
     | AwaitQmp
     | KillQemu

@@ -23,7 +23,9 @@ from tashictl.ops.context import iso
 from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Journal, Transaction, World
 from tashictl.planning import create as create_plan
+from tashictl.planning import ports
 
+PORT_TAKEN = "E-CHECKPORT"
 _KEPT_JOURNALS = 200  # of operations that have ended
 _PRUNE_EVERY = 50  # operations: to look at all journals costs more than to let some more lie
 
@@ -101,6 +103,8 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
     with world.store.transaction() as tx:
         still_ours(tx.state, vm)
         taken_back(tx, vm, reason)
+        if isinstance(error, TashiError) and error.code == PORT_TAKEN:
+            _note_port(tx, vm)
         if undo:
             met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
         elif isinstance(error, Unreachable):
@@ -116,6 +120,13 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
     if isinstance(error, TashiError):
         raise error
     raise Interrupted("E-INTERRUPTED", f"interrupted; {vm.name} was undone")
+
+
+def _note_port(tx: Transaction, vm: Vm) -> None:
+    """The next VM that is placed there takes another port; a look at the host says it anew."""
+    record = tx.state.hosts.get(vm.host or "")
+    if record is not None and record.facts is not None:
+        tx.put_host(replace(record, facts=ports.with_taken(record.facts, vm)))
 
 
 def only_forward(execution: Execution, vm: Vm, plan: Plan) -> None:

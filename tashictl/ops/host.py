@@ -25,7 +25,7 @@ from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import facts as facts_plan
-from tashictl.planning import machine, paths
+from tashictl.planning import machine, paths, ports
 
 MIN_QEMU = (7, 2)
 KEY_TIMEOUT_S = 10.0
@@ -115,6 +115,7 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
     with world.store.transaction() as tx:
         before = tx.state.hosts.get(host.name)
         record = before or HostRecord(id=tx.next_host_id(), name=host.name)
+        facts = ports.foreign(facts, host.name, tx.state.vms.values())
         record = replace(record_facts(record, facts, context), seen_operation=seen)
         tx.put_host(record)
         _note_images(tx, host.name, facts, context.settings.vfs_shared)
@@ -187,6 +188,7 @@ def _record_checks(
                     tx.put_host(replace(record, up=False))
                 continue
             if record is not None:
+                facts = ports.foreign(facts, host.name, tx.state.vms.values())
                 record = record_facts(record, facts, context)
                 tx.put_host(record)
                 _note_images(tx, host.name, facts, context.settings.vfs_shared)
@@ -272,18 +274,20 @@ def findings(facts: HostFacts, context: Context, host: HostConfig) -> tuple[Find
     """Every requirement of a host, met or not, with the remedy."""
     ours = context.settings.tashictl.cluster_id
     fits = facts.qemu_version is not None and version_fits(facts.qemu_version, context)
+    wired = any(n.mode != ports.USER for n in context.inventory.networks)
+    missing = [tool for tool in facts.missing if wired or tool != "ip"]
     found = [
         Finding(
             check="qemu",
             ok=fits,
             seen=facts.qemu_version or "none",
-            remedy="" if fits else "apt-get install qemu-system-x86 qemu-utils (7.2 or later)",
+            remedy="" if fits else "apt-get install qemu-system-x86 qemu-utils",
         ),
         Finding(
             check="tools",
-            ok=not facts.missing,
-            seen="all there" if not facts.missing else f"missing: {', '.join(facts.missing)}",
-            remedy="" if not facts.missing else "apt-get install iproute2 util-linux coreutils",
+            ok=not missing,
+            seen="all there" if not missing else f"missing: {', '.join(missing)}",
+            remedy="" if not missing else "apt-get install iproute2 util-linux coreutils",
         ),
         Finding(check="accel", ok=True, seen=facts.accel),
         Finding(

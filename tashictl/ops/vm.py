@@ -27,7 +27,7 @@ from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import create as create_plan
 from tashictl.planning import destroy as destroy_plan
-from tashictl.planning import machine, placement, qemu_hints, request
+from tashictl.planning import machine, placement, ports, qemu_hints, request
 from tashictl.planning.placement import Decision, Want
 from tashictl.planning.request import RawVm
 
@@ -94,12 +94,13 @@ def place(
     host = context.host(state, decision.host)
     facts = host.record.facts
     assert facts is not None  # a host without facts is refused by the placement
+    spec = ports.assign(vm.spec, host, cluster, context.settings.tashictl.ssh_ports)
     placed = replace(
         vm,
         host=host.name,
         held=False,
         reason=None,
-        spec=machine.freeze(vm.spec, uuid=vm.uuid, facts=facts, settings=context.settings),
+        spec=machine.freeze(spec, uuid=vm.uuid, facts=facts, settings=context.settings),
         operation=OperationRef(
             id=operation,
             kind=OperationKind.CREATE,
@@ -121,6 +122,7 @@ def _want(context: Context, cluster: Cluster, vm: Vm, asked_host: str | None) ->
         target=(request.target_of(asked, cluster) or asked) if asked else None,
         elsewhere=asked_host is None and qemu_hints.flag(vm.spec, "allowElsewhere"),
         dense=qemu_hints.flag(vm.spec, "densePack", context.settings.dense_pack),
+        ssh_ports=context.settings.tashictl.ssh_ports,
     )
 
 

@@ -28,6 +28,7 @@ class Kind(Enum):
     TEXT = "text"
     SECRET = "secret"
     RANGE = "first-last"
+    PORTS = "first-last, ports"
     CLUSTER_ID = "12 hex digits"
     OBSOLETE = "not used"
 
@@ -96,6 +97,12 @@ OPTIONS: tuple[Option, ...] = (
             ("runDir", "tashictl.run_dir", _K.PATH, "gone at reboot"),
             ("libDir", "tashictl.lib_dir", _K.PATH, ""),
             ("etcDir", "tashictl.etc_dir", _K.PATH, "where `qemu-ifup.<network>` lies"),
+            (
+                "sshPorts",
+                "tashictl.ssh_ports",
+                _K.PORTS,
+                "of 127.0.0.1, to guests of user networks",
+            ),
         ),
     ),
     *_numbers(

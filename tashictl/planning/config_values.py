@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 
 from tashictl.model import units
-from tashictl.model.settings import IpRange, Secret, Server
+from tashictl.model.settings import IpRange, PortRange, Secret, Server
 from tashictl.planning.config_options import Kind, Option
 from tashictl.planning.nearest import suggestion
 
-Value = str | int | float | bool | None | tuple[str, ...] | Server | Secret | IpRange
+Value = str | int | float | bool | None | tuple[str, ...] | Server | Secret | IpRange | PortRange
 
 MASK = "***"
 _BOOLEANS = {
@@ -24,6 +24,7 @@ _BOOLEANS = {
     "0": False,
 }
 _CLUSTER_ID = re.compile(r"[0-9a-f]{12}")
+_PORTS = re.compile(r"([0-9]{1,5})\s*-\s*([0-9]{1,5})")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+){0,3}")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?")
 _CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -164,6 +165,16 @@ def _range(_: Option, text: str) -> IpRange:
     return IpRange(network=0, first=first, last=last)
 
 
+def _ports(_: Option, text: str) -> PortRange:
+    match = _PORTS.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not first-last")
+    first, last = int(match[1]), int(match[2])
+    if not 1024 <= first <= last <= 65535:
+        raise ValueError(f"{text!r} does not rise within 1024 and 65535")
+    return PortRange(first=first, last=last)
+
+
 def _cluster_id(_: Option, text: str) -> str:
     if _CLUSTER_ID.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not 12 hex digits")
@@ -204,6 +215,7 @@ _READERS: dict[Kind, Callable[[Option, str], Value]] = {
     Kind.TEXT: _text,
     Kind.SECRET: _secret,
     Kind.RANGE: _range,
+    Kind.PORTS: _ports,
     Kind.CLUSTER_ID: _cluster_id,
     Kind.OBSOLETE: _unused,
 }

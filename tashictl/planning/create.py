@@ -11,6 +11,7 @@ from tashictl.model.steps import (
     AddTap,
     AwaitQmp,
     CheckImage,
+    CheckPort,
     CreateOverlay,
     KillQemu,
     Plan,
@@ -22,7 +23,7 @@ from tashictl.model.steps import (
     WriteManifest,
 )
 from tashictl.model.vm import Vm
-from tashictl.planning import manifest, paths, qemu, render
+from tashictl.planning import manifest, paths, ports, qemu, render
 
 
 def plan(
@@ -53,14 +54,16 @@ def plan(
                     image_folder=where.image_folder,
                 )
             )
-    for network_id in dict.fromkeys(nic.network for nic in vm.spec.nics):
+    bridged = [nic for nic in vm.spec.nics if nic.ssh_port is None]
+    for network_id in dict.fromkeys(nic.network for nic in bridged):
         content = render.ifup(ifup_template, by_id[network_id])
         steps.append(WriteIfup(**at, path=paths.ifup(network_id, settings), content=content))
-    for nic in vm.spec.nics:
+    for nic in bridged:
         steps.append(
             AddTap(**at, tap=paths.tap(vm, nic.index), ifup=paths.ifup(nic.network, settings))
         )
     steps += [
+        *(CheckPort(**at, port=port) for port in sorted(ports.of([vm]))),
         start(vm, host, settings),
         WriteManifest(
             **at,

@@ -15,6 +15,6 @@ def plan(vm: Vm, settings: Settings) -> Plan:
     at = paths.at(vm.host, vm.uuid, settings)
     return (
         KillQemu(**at),
-        *(RemoveTap(**at, tap=paths.tap(vm, nic.index)) for nic in vm.spec.nics),
+        *(RemoveTap(**at, tap=tap) for tap in paths.taps(vm)),
         RemoveDir(**at),
     )

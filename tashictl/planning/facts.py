@@ -42,6 +42,7 @@ t=$(mktemp) && trap 'rm -f "$t"' EXIT
 { head -c 65520 /dev/zero | tr '\000' '\364'
   printf '\272\364\000\260\020\356\364\364\364\364\364\364\364\364\364\364'; } >"$t"
 if [ ! -c /dev/kvm ]; then echo absent
+elif ! { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }; then echo forbidden
 elif [ -z "$q" ]; then echo untested
 else
   timeout -s KILL 3 "$q" -accel kvm -machine pc -m 16 -nodefaults -display none -bios "$t" \
@@ -59,6 +60,9 @@ echo "memory_kib $(awk '/^MemTotal:/ {print $2}' /proc/meminfo)"
 [ ! -s "$L/cluster" ] || echo "cluster $(cat "$L/cluster")"
 for t in $REQUIRED; do command -v "$t" >/dev/null || echo "missing $t"; done
 for b in /sys/class/net/*/bridge; do [ -d "$b" ] && b=${b%/bridge} && echo "bridge ${b##*/}"; done
+for p in $(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" {
+  sub(/^.*:/, "", $2); print $2 }'); do p=$((0x$p))
+  [ "$p" -lt "${PORTS%-*}" ] || [ "$p" -gt "${PORTS#*-}" ] || echo "port $p"; done
 say B qemu
 q=; for b in $BINARIES; do q=$(command -v "$b") && break; done
 if [ -n "$q" ]; then
@@ -120,6 +124,7 @@ def script(probe: Probe, nonce: str) -> Script:
         BINARIES=names,
         REQUIRED=" ".join(REQUIRED),
         CPU=probe.cpu,
+        PORTS=str(settings.tashictl.ssh_ports),
     )
     return Script(text=text, nonce=nonce, changing=False, timeout_s=PROBE_TIMEOUT_S)
 
@@ -158,6 +163,7 @@ def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Rea
         claimed_counter=_number(cluster[2]) if len(cluster) > 2 else 0,
         missing=tuple(basics.get("missing", [])),
         bridges=tuple(basics.get("bridge", [])),
+        ports=tuple(sorted({_number(port) for port in basics.get("port", [])})),
         images=tuple(_images(by_name.get("images"))),
         vms=tuple(
             _vm(s) for s in found if s.kind == "B" and s.words[:1] == ("vm",) and s.words[1:]

@@ -78,6 +78,11 @@ def tap(vm: Vm, index: int) -> str:
     return f"tashi{vm.id}.{index}"
 
 
+def taps(vm: Vm) -> list[str]:
+    """The TAP devices of a VM: of all interfaces but those on networks of mode user."""
+    return [tap(vm, nic.index) for nic in vm.spec.nics if nic.ssh_port is None]
+
+
 def ifup(network_id: int, settings: Settings) -> str:
     """The script that hands a TAP to a network (Tashi, QEMU's script= contract)."""
     return f"{settings.tashictl.etc_dir}/qemu-ifup.{network_id}"

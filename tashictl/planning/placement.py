@@ -12,14 +12,16 @@ from msgspec import Struct
 
 from tashictl.model.cluster import Cluster, Host
 from tashictl.model.host import HostState
+from tashictl.model.settings import PortRange, TashictlSettings
 from tashictl.model.units import show_memory
 from tashictl.model.vm import VmSpec
+from tashictl.planning import ports
 
 _SHOWN = 8  # refusals in an error; all of them would fill the screen
 
 
 class Want(Struct, frozen=True, kw_only=True):
-    """What is to be placed; `target` is the host asked for, if any."""
+    """What is to be placed; `target` is the host asked for, if any; `ssh_ports` is the setting."""
 
     name: str
     user: str
@@ -27,6 +29,7 @@ class Want(Struct, frozen=True, kw_only=True):
     target: str | None = None
     elsewhere: bool = False
     dense: bool = False
+    ssh_ports: PortRange = TashictlSettings().ssh_ports
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -113,7 +116,7 @@ def choose(cluster: Cluster, want: Want) -> Decision:
 
 def refuse(host: Host, want: Want, cluster: Cluster) -> Refusal | None:
     """Why `host` cannot take `want`, or None when it can."""
-    for rule in (_unusable, _missing_parts, _too_small):
+    for rule in (_unusable, _missing_parts, _too_small, _no_port):
         refusal = rule(host, want, cluster)
         if refusal is not None:
             return refusal
@@ -182,6 +185,17 @@ def _too_small(host: Host, want: Want, _cluster: Cluster) -> Refusal | None:
             distance=(cores - host.free_cores) / cores,
         )
     return None
+
+
+def _no_port(host: Host, want: Want, cluster: Cluster) -> Refusal | None:
+    needed = ports.wanted(want.spec, cluster.networks)
+    if needed == 0 or len(ports.free(host, cluster, want.ssh_ports)) >= needed:
+        return None
+    return Refusal(
+        host=host.name,
+        refused_by="ports",
+        detail=f"all of {want.ssh_ports} are taken (sshPorts; host check looks again)",
+    )
 
 
 def _turn(cluster: Cluster, host: Host) -> int:

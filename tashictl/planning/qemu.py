@@ -177,7 +177,7 @@ def _path_problems(where: VmPaths) -> list[TashiError]:
 
 
 def _tap_problems(vm: Vm) -> list[TashiError]:
-    taps = [paths.tap(vm, nic.index) for nic in vm.spec.nics]
+    taps = paths.taps(vm)
     return [
         InvalidRequest(
             "E-TAP-NAME",
@@ -320,6 +320,14 @@ def _format_node(
 
 
 def _netdev(vm: Vm, nic: NicSpec) -> dict[str, object]:
+    """A TAP that is there, or with a forwarded port the network that QEMU itself makes."""
+    if nic.ssh_port is not None:
+        return {
+            "type": "user",
+            "id": f"net{nic.index}",
+            "restrict": False,
+            "hostfwd": [{"str": f"tcp:127.0.0.1:{nic.ssh_port}-:22"}],
+        }
     return {
         "type": "tap",
         "id": f"net{nic.index}",

@@ -13,7 +13,7 @@ from tashictl.model.inventory import Inventory
 from tashictl.model.network import Network
 from tashictl.model.settings import Settings
 from tashictl.model.vm import DiskSpec, NicSpec, VmSpec
-from tashictl.planning import addressing, qemu
+from tashictl.planning import addressing, ports, qemu
 
 
 class RawVm(Struct, frozen=True, kw_only=True):
@@ -259,6 +259,15 @@ def _look_up_nics(
         if network.id in seen:
             problems.append(
                 InvalidRequest("E-NIC", f"two interfaces on {network.name}: one per network")
+            )
+        if network.mode == ports.USER and wish.ip is not None:
+            problems.append(
+                InvalidRequest(
+                    "E-NIC",
+                    f"no address can be chosen on {network.name}",
+                    cause="its mode is user: QEMU itself gives the guest its address",
+                    hint=f"--nic {network.name}",
+                )
             )
         seen.add(network.id)
         if wish.mac in taken:

@@ -13,6 +13,7 @@ from tashictl.model.steps import (
     AwaitExit,
     Batch,
     CheckImage,
+    CheckPort,
     CreateOverlay,
     Fence,
     KillQemu,
@@ -50,6 +51,12 @@ while ! {{ [ -S "$R/qmp.sock" ] && [ -s "$R/qemu.pid" ]; }}; do
 done
 say D pid "$p"; say D starttime "$(start_time "$p")"
 say D boot_id "$(cat /proc/sys/kernel/random/boot_id)" """
+
+# Listeners (state 0A) on 127.0.0.1, on all addresses, or on all of IPv6, which takes IPv4 too.
+_PORT = r"""if alive; then echo 'runs already'; exit 0; fi
+! cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qiE \
+  '^ *[0-9]+: (0100007F|0{{8}}|0{{32}}|0{{16}}FFFF0{{4}}0100007F):{hex} [0-9A-F]+:[0-9A-F]+ 0A ' \
+  || die 'another process listens on port {port}; the next try takes another'"""
 
 _KILL = r"""p=$(qemu_pid) || {{ alive || {{ echo 'not running'; exit 0; }}
   die 'run.lock is held, but no QEMU of this VM is to be found'; }}
@@ -149,6 +156,8 @@ def _small(step: Step) -> str:
                 f"  || ip tuntap add dev {quote(tap)} mode tap || exit 1\n"
                 f"{quote(ifup)} {quote(tap)}"
             )
+        case CheckPort(port=port):
+            return _PORT.format(port=port, hex=f"{port:04X}")
         case RemoveTap(tap=tap):
             return f"[ ! -e /sys/class/net/{tap} ] || ip link del dev {quote(tap)}"
         case MakeFolder(path=path):

@@ -9,6 +9,7 @@ from tashictl.model.steps import (
     AwaitExit,
     AwaitQmp,
     CheckImage,
+    CheckPort,
     CreateOverlay,
     KillQemu,
     MakeFolder,
@@ -40,6 +41,8 @@ def line(step: Step) -> str:
             return f"{path}, unless it is the operator's own"
         case AddTap(tap=tap, ifup=ifup):
             return f"{tap}, handed to {ifup}"
+        case CheckPort(port=port):
+            return f"nothing listens on 127.0.0.1:{port}, which leads to the guest's SSH"
         case StartQemu(binaries=binaries, wait_s=wait_s):
             return f"{binaries[0]}, unless it runs; wait {wait_s} s for its QMP socket"
         case AwaitQmp(socket=socket):
@@ -84,10 +87,22 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
             return "disk", f"{_last(path)}, persistent"
         case AddTap(tap=tap):
             return "nic", tap
+        case CheckPort(port=port):
+            return "ssh", f"127.0.0.1:{port} leads to port 22"
         case StartQemu(argv=argv):
             return "qemu", f"pid {data.get('pid', '–')}, {_accelerator(argv)}"
         case AwaitQmp():
             return "qmp", "answers, running"
+        case PutImage(size_bytes=size):
+            return "image", f"{show_bytes(size)} to {step.host}"
+        case PlaceImage(sha256=sha256):
+            return "sha256", f"{sha256[:12]}… on {step.host}"
+        case _:
+            return _told_end(step, data)
+
+
+def _told_end(step: Step, data: Mapping[str, str]) -> tuple[str, str] | None:
+    match step:
         case PressPowerButton():
             return "button", f"pressed {data.get('pressed', '–')}, the guest went"
         case KillQemu():
@@ -96,10 +111,6 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
             return "nic", f"{tap} removed"
         case RemoveDir():
             return "folder", "removed"
-        case PutImage(size_bytes=size):
-            return "image", f"{show_bytes(size)} to {step.host}"
-        case PlaceImage(sha256=sha256):
-            return "sha256", f"{sha256[:12]}… on {step.host}"
         case _:
             return None
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tashictl.model.steps import (
     AddTap,
     CheckImage,
+    CheckPort,
     MakeFolder,
     PlaceImage,
     RemoveFile,
@@ -71,6 +73,33 @@ def test_without_a_process_there_is_no_running_manifest(ground: Ground) -> None:
     step = WriteManifest(**ground.at, phase="running", manifest="{", add_started=True)
 
     assert failed(ground, ground.manifest(), step) == "QEMU has ended"
+
+
+# -- the port of a network of mode user
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"])
+def test_a_port_that_something_listens_on_is_refused(ground: Ground, address: str) -> None:
+    v6 = ":" in address
+    if v6 and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    family = socket.AF_INET6 if v6 else socket.AF_INET
+    with socket.create_server((address, 0), family=family, dualstack_ipv6=v6) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            said = failed(ground, CheckPort(**ground.at, port=port))
+            assert f"another process listens on port {port}" in said
+    ground.ok(CheckPort(**ground.at, port=port))  # what it had accepted does not count
+
+
+def test_a_listener_elsewhere_is_none_of_ours_and_a_vm_that_runs_has_its_port(
+    ground: Ground,
+) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        ground.ok(CheckPort(**ground.at, port=listener.getsockname()[1]))
+    ground.started()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ground.ok(CheckPort(**ground.at, port=listener.getsockname()[1]))
 
 
 # -- disks

@@ -50,6 +50,17 @@ CASES = {
         "pc",
         "tcg",
     ),
+    "user": (
+        VmSpec(
+            disks=_DISKS[:1],
+            nics=(
+                NicSpec(index=0, network=3, mac="52:54:00:12:34:56", ssh_port=22000),
+                _NICS[1],
+            ),
+        ),
+        "pc",
+        "tcg",
+    ),
     "q35": (VmSpec(cores=2, memory_mib=512, disks=_DISKS, nics=_NICS), "q35", "tcg"),
     "q35-ide": (
         VmSpec(

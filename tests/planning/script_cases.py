@@ -14,6 +14,7 @@ from tashictl.model.steps import (
     AwaitExit,
     Batch,
     CheckImage,
+    CheckPort,
     CreateOverlay,
     Fence,
     KillQemu,
@@ -56,6 +57,7 @@ STEPS: dict[str, Step] = {
         **AT, path="/etc/qemu-ifup.1", content='#!/bin/sh\n# rendered by tashictl\nip "$1"\n'
     ),
     "add-tap": AddTap(**AT, tap="tashi1.0", ifup="/etc/qemu-ifup.1"),
+    "check-port": CheckPort(**AT, port=22000),
     "start-qemu": StartQemu(
         **AT,
         binaries=("qemu-system-x86_64", "/usr/libexec/qemu-kvm"),

@@ -9,6 +9,7 @@ from tashictl.model.settings import (
     IpRange,
     Layer,
     Merged,
+    PortRange,
     Secret,
     Server,
     Settings,
@@ -246,6 +247,10 @@ def test_all_mistakes_of_all_layers_are_reported_with_file_line_and_nearest_name
         "[DhcpDns]\nipRange = 10.0.0.1-10.0.0.9",
         "[Qemu]\nversions = 7.2, new",
         "[Tashictl]\nrunDir = /run/../etc",
+        "[Tashictl]\nsshPorts = 22000",
+        "[Tashictl]\nsshPorts = 22009-22000",
+        "[Tashictl]\nsshPorts = 22-99",
+        "[Tashictl]\nsshPorts = 65000-65536",
         "[vfs]\nprefix = /srv",
         "[Vfs]\nprefix = /a\nprefix = /b",
     ],
@@ -259,12 +264,14 @@ def test_seconds_memory_booleans_versions_and_servers_are_read_with_their_units(
         "[ClusterManagerService]\nallowDecayed = 2m\nmaxMemory = 16G\n"
         "[GetentOverride]\ngetentFromLocalFile = YES\n"
         "[DhcpDns]\ndhcpServer = 2001:db8::1 7912\n[Qemu]\nversions = 7.2, 8.1.0\n"
+        "[Tashictl]\nsshPorts = 2200 - 2209\n"
     )
     found = settings(text)
     assert (found.cluster.allow_decayed_s, found.cluster.max_memory_mib) == (120.0, 16384)
     assert found.users.getent_from_file is True
     assert found.dhcp.server == Server(host="2001:db8::1", port=7912)
     assert found.qemu.versions == ("7.2", "8.1.0")
+    assert found.tashictl.ssh_ports == PortRange(first=2200, last=2209)
 
 
 def test_an_unknown_option_in_the_environment_is_refused_and_a_foreign_name_left_alone() -> None:

@@ -87,13 +87,26 @@ def test_the_offset_is_the_hosts_clock_minus_ours() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "accel"),
-    [("usable", "kvm"), ("absent", "tcg"), ("hangs", "tcg"), ("refused", "tcg")],
+    [
+        ("usable", "kvm"),
+        ("absent", "tcg"),
+        ("forbidden", "tcg"),
+        ("hangs", "tcg"),
+        ("refused", "tcg"),
+    ],
 )
 def test_only_a_kvm_that_ran_a_guest_is_used(answer: str, accel: str) -> None:
     reading = facts.read(told("kvm", answer), NONCE, NOW, accel="kvm")
 
     assert reading is not None
     assert (reading.kvm, reading.facts.accel) == (answer, accel)
+
+
+def test_each_port_that_something_listens_on_is_read_once() -> None:
+    reading = facts.read(told("basics", "port 22007", "port 22001", "port 22007"), NONCE, NOW)
+
+    assert reading is not None
+    assert reading.facts.ports == (22001, 22007)
 
 
 def test_without_qemu_there_is_neither_binary_nor_version() -> None:

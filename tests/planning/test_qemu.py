@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tashictl.errors import InvalidRequest, Problems
 from tashictl.model.vm import DiskSpec, Machine, NicSpec, VmSpec
-from tashictl.planning import qemu, qemu_hints
+from tashictl.planning import machine, qemu, qemu_hints
 from tests.planning import qemu_cases as cases
 
 # Text with all that means something to QEMU's options, to JSON or to a shell.
@@ -56,6 +56,30 @@ def test_what_the_guest_sees_is_what_was_frozen(name: str, version: str) -> None
         "-rtc": ["base=utc,clock=host"],
         "-boot": ["strict=on,menu=off"],
     }
+
+
+def test_a_forwarded_port_is_the_hosts_business_and_changes_nothing_in_the_guest() -> None:
+    spec = cases.frozen("user")
+    bridged = replace(spec, nics=tuple(replace(nic, ssh_port=None) for nic in spec.nics))
+    user, tap = (json.loads(text) for text in cases.values(argv(spec), "-netdev"))
+
+    assert user == {
+        "type": "user",
+        "id": "net0",
+        "restrict": False,
+        "hostfwd": [{"str": "tcp:127.0.0.1:22000-:22"}],
+    }
+    assert (tap["type"], tap["ifname"]) == ("tap", "tashi42.1")
+    assert cases.guest_visible(argv(spec)) == cases.guest_visible(argv(bridged))
+    assert (
+        machine.freeze(
+            replace(bridged, machine=None),
+            uuid=cases.UUID,
+            facts=cases.facts(),
+            settings=cases.settings(),
+        ).machine
+        == spec.machine
+    )
 
 
 @pytest.mark.parametrize("name", cases.CASES)

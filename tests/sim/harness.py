@@ -31,7 +31,6 @@ from tashictl.adapters.store.tiny import TinyStore
 from tashictl.errors import TashiError, exit_code_of
 from tashictl.model.host import HostConfig
 from tashictl.model.inventory import Inventory
-from tashictl.model.network import Network as Net
 from tashictl.model.state import State
 from tashictl.model.steps import Step
 from tashictl.ops import host as host_ops
@@ -42,6 +41,7 @@ from tests.sim.doubles import NoTrust, Quiet, SimDice, SimWho
 from tests.sim.things import (
     CLUSTER,
     CONTRACT,
+    NETWORKS,
     SETTINGS,
     TEMPLATE,
     furnish,
@@ -69,7 +69,7 @@ class Cluster:
             settings=SETTINGS,
             inventory=Inventory(
                 hosts=tuple(HostConfig(name=name, address=name) for name in names),
-                networks=(Net(id=1, name="lan", bridge="vmbr", default=True),),
+                networks=NETWORKS,
             ),
             ifup_template=TEMPLATE.read_text(),
         )

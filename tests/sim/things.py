@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tashictl.adapters.sim.host import File, SimHost
+from tashictl.model.network import Network
 from tashictl.model.settings import QemuSettings, Settings, TashictlSettings
 
 CLUSTER = "0123456789ab"
@@ -14,6 +15,10 @@ TEMPLATE = Path(__file__).parents[2] / "templates" / "qemu-ifup.j2"
 SETTINGS = Settings(
     tashictl=TashictlSettings(cluster_id=CLUSTER, backups=2, parallel=1, per_host=1),
     qemu=QemuSettings(accel="tcg"),
+)
+NETWORKS = (
+    Network(id=1, name="lan", bridge="vmbr", default=True),
+    Network(id=2, name="user", mode="user"),
 )
 CONTRACT = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 130})
 NAME = "web"

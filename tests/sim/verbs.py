@@ -43,7 +43,7 @@ class Verbs:
         raise NotImplementedError
 
     def create(self, name: str = NAME, **changes: Any) -> str:
-        wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("lan",), **changes}
+        wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("1", "2"), **changes}
         raw = RawVm(name=name, **wish)
         return self.command(lambda: vm_ops.create(self.world, self.context, raw))
 

@@ -69,6 +69,7 @@ class SimHost:
         self.files: dict[str, File] = {}
         self.folders: set[str] = set()
         self.taps: dict[str, str] = {}  # name, the ifup script that was called for it
+        self.ports: set[int] = set()  # that something else listens on
         self.processes: dict[int, Process] = {}
         self.locks: dict[str, object] = {}
         self.scripts: list[Stoppable] = []

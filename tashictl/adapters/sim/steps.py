@@ -16,6 +16,7 @@ from tashictl.model.steps import (
     AddTap,
     AwaitExit,
     CheckImage,
+    CheckPort,
     CreateOverlay,
     Fence,
     KillQemu,
@@ -88,6 +89,9 @@ class Body:
         match step:
             case RemoveTap(tap=tap):
                 self.host.taps.pop(tap, None)
+            case CheckPort(port=port):
+                if port in self.host.ports and self.host.qemu_of(self.uuid) is None:
+                    raise Died(f"another process listens on port {port}")
             case MakeFolder(path=path):
                 self.host.folders.add(path)
             case RemoveFile(path=path):
