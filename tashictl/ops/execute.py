@@ -15,8 +15,17 @@ from msgspec import Struct
 from tashictl.errors import OperationFailed, StepFailed, Uncertain, Unreachable
 from tashictl.model.operation import Begun, Pivoted, StepEnded
 from tashictl.model.script import Reply, Script
-from tashictl.model.steps import AwaitQmp, Batch, Fence, Plan, Step, StepClass, batches
-from tashictl.ops import answers
+from tashictl.model.steps import (
+    AwaitQmp,
+    Batch,
+    Fence,
+    Plan,
+    PutSeed,
+    Step,
+    StepClass,
+    batches,
+)
+from tashictl.ops import answers, seeding
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Journal, World
 from tashictl.planning import paths, scripts, summary
@@ -245,9 +254,13 @@ class Execution:
     def _direct(self, batch: Batch, undo: bool) -> None:
         step, index = batch.steps[0], batch.indexes[0]
         started_s = self.world.clock.monotonic_s()
-        if not isinstance(step, AwaitQmp):
-            raise OperationFailed("E-STEP", f"{step.name} cannot be carried out here")
-        self._await_qmp(step)
+        match step:
+            case AwaitQmp():
+                self._await_qmp(step)
+            case PutSeed():
+                seeding.send(self.world, self.context, step, lambda: self.step_began(step))
+            case _:
+                raise OperationFailed("E-STEP", f"{step.name} cannot be carried out here")
         self._fault(step, "after")
         ended = StepEnded(
             at=self._now(),

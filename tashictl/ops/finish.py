@@ -19,6 +19,7 @@ from tashictl.model.operation import Ended, Status, UndoPlanned
 from tashictl.model.state import State
 from tashictl.model.steps import Plan
 from tashictl.model.vm import Observed, Seen, Vm, Wanted
+from tashictl.ops import seeding
 from tashictl.ops.context import iso
 from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Journal, Transaction, World
@@ -47,6 +48,12 @@ def taken_back(tx: Transaction, vm: Vm, reason: str) -> None:
     )
 
 
+def forget_seed(world: World, vm: Vm) -> None:
+    """After a VM was taken back: one that waits again, Held, will need its seed."""
+    if not _was_waiting(vm):
+        seeding.forget(world, vm)
+
+
 def running(execution: Execution, vm: Vm) -> Vm:
     """Record that the VM runs, and end the operation."""
     world = execution.world
@@ -69,6 +76,7 @@ def running(execution: Execution, vm: Vm) -> Vm:
         _still_ours(tx.state, vm)
         tx.put_vm(done)
         met(tx, vm.host, execution.ids.operation, now)
+    seeding.forget(world, vm)
     _end(execution, Status.DONE, "")
     return done
 
@@ -107,6 +115,7 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
             missed(tx, vm.host, execution.ids.operation)
         else:  # the host refused it, or was not asked at all
             _saw(tx, vm.host, execution.ids.operation)
+    forget_seed(world, vm)
     _end(execution, Status.UNDONE, reason)
     world.locks.forget_vm(vm.id)
     if isinstance(error, Uncertain):  # it is certain now: nothing is left of it
@@ -140,6 +149,7 @@ def only_forward(execution: Execution, vm: Vm, plan: Plan) -> None:
         _still_ours(tx.state, vm, execution.ids.operation)
         tx.remove_vm(vm.id)
         met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
+    seeding.forget(world, vm)
     _end(execution, Status.DONE, "")
     world.locks.forget_vm(vm.id)
 

@@ -13,7 +13,9 @@ from tashictl.model.steps import (
     CheckImage,
     CreateOverlay,
     KillQemu,
+    PlaceSeed,
     Plan,
+    PutSeed,
     RemoveDir,
     RemoveTap,
     StartQemu,
@@ -39,6 +41,12 @@ def plan(
             **at, phase="creating", manifest=manifest.text(vm, cluster, "creating", operation)
         )
     ]
+    if vm.spec.seed is not None:  # early: it may take long, and nothing else is there to undo
+        part, seed = f"{where.seed}.part", vm.spec.seed
+        steps += [
+            PutSeed(**at, path=part, size_bytes=seed.size_bytes, sha256=seed.sha256),
+            PlaceSeed(**at, part=part, path=where.seed, sha256=seed.sha256),
+        ]
     for disk in vm.spec.disks:
         image = f"{where.image_folder}/{disk.name}"
         if disk.persistent:

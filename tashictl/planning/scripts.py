@@ -17,6 +17,7 @@ from tashictl.model.steps import (
     KillQemu,
     MakeFolder,
     PlaceImage,
+    PlaceSeed,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -90,6 +91,11 @@ fi
 has {part} || die {part}' has not the expected sha256'
 sync {part} && mv -f {part} {path}"""
 
+_PLACE_SEED = r"""has() {{ [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = {sha256} ]; }}
+if has {path}; then rm -f {part}; echo 'is there already'; exit 0; fi
+has {part} || die 'the seed did not arrive, or with another sha256'
+chmod 640 {part} && sync {part} && mv -f {part} {path}"""
+
 
 def body(step: Step) -> str:
     """The text that does one step; raises OperationFailed for a step that no script can do."""
@@ -146,6 +152,10 @@ def _small(step: Step) -> str:
             return f"mkdir -p {quote(path)}"
         case PlaceImage():
             return _PLACE.format(
+                part=quote(step.part), path=quote(step.path), sha256=quote(step.sha256)
+            )
+        case PlaceSeed():
+            return _PLACE_SEED.format(
                 part=quote(step.part), path=quote(step.path), sha256=quote(step.sha256)
             )
         case RemoveFile(path=path):

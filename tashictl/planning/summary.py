@@ -12,7 +12,9 @@ from tashictl.model.steps import (
     KillQemu,
     MakeFolder,
     PlaceImage,
+    PlaceSeed,
     PutImage,
+    PutSeed,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -53,11 +55,11 @@ def _removal(step: Step) -> str:
             return f"ip link del {tap}"
         case RemoveDir(folder=folder):
             return folder
-        case PutImage(path=path, size_bytes=size):
+        case PutImage(path=path, size_bytes=size) | PutSeed(path=path, size_bytes=size):
             return f"{path}, {show_bytes(size)}"
         case MakeFolder(path=path):
             return path
-        case PlaceImage(path=path, sha256=sha256):
+        case PlaceImage(path=path, sha256=sha256) | PlaceSeed(path=path, sha256=sha256):
             return f"{path}, if its sha256 is {sha256[:8]}…"
         case RemoveFile(path=path):
             return path
@@ -87,6 +89,8 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
             return "folder", "removed"
         case PutImage(size_bytes=size):
             return "image", f"{show_bytes(size)} to {step.host}"
+        case PlaceSeed(path=path):
+            return "seed", f"{_last(path)}, cloud-init" + (", kept" if message else "")
         case PlaceImage(sha256=sha256):
             return "sha256", f"{sha256[:12]}… on {step.host}"
         case _:

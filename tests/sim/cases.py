@@ -18,7 +18,7 @@ from tashictl.adapters.sim.faults import Moment, Planned, Point
 _ANYWHERE = ("kill", "power", "lostpower", "int", "stop", "nospace", "down", "reboot")
 _AT_HOST = (*_ANYWHERE, "cut", "trunc", "full", "fail", "hang", "stall")
 _AT_SEND = (*_ANYWHERE, "cut", "full")
-_UNSCRIPTED = ("AwaitQmp", "PutImage", "Port")
+_UNSCRIPTED = ("AwaitQmp", "PutImage", "PutSeed", "Port")
 _AT_PORT = ("kill", "power", "lostpower", "int", "stop", "nospace")
 _BATCH = ("late", "latemid", "lost")  # what befalls a whole script
 ALL_KINDS = frozenset({*_AT_HOST, *_AT_SEND, *_AT_PORT, *_BATCH, "dup", "exit", "die", "mute"})
@@ -65,7 +65,7 @@ def kinds_at(point: Point) -> tuple[str, ...]:
     """What may go wrong at a point."""
     if point.step == "Port":
         return _AT_PORT
-    if point.step == "PutImage":
+    if point.step in ("PutImage", "PutSeed"):
         return (*_ANYWHERE, "cut", "full", "late") if point.moment is Moment.BEFORE else _ANYWHERE
     if point.step == "AwaitQmp":
         return _at_the_monitor(point.moment)

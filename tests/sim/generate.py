@@ -18,27 +18,33 @@ from tests.sim.play import Played, play
 MOMENTS = {
     "AwaitQmp": (Moment.BEFORE, Moment.SENT, Moment.AFTER),
     "PutImage": (Moment.BEFORE, Moment.AFTER),
+    "PutSeed": (Moment.BEFORE, Moment.AFTER),
 }
-FAMILIES = ("create", "destroy", "schedule", "import")
+FAMILIES = ("create", "destroy", "schedule", "import", "seeded")
 AFTER = {
     "create": ("destroy", "create", "resume", "undo"),
     "destroy": ("destroy", "create", "resume"),
     "schedule": ("destroy", "schedule", "resume", "undo"),
     "import": ("import",),
+    "seeded": ("destroy", "seeded", "resume", "undo"),
 }
 BEFORE = {
     "create": (),
     "destroy": (Command("create"),),
     "schedule": (Command("pend"),),
     "import": (),
+    "seeded": (),
 }
+# Of a family that is like another one only what it adds is played.
+ONLY = {"seeded": ("PutSeed", "PlaceSeed", "Port")}
 
 
 def singles(verb: str, seed: int) -> Iterator[Case]:
     """One fault, then each next command."""
     setup = BEFORE[verb]
     bare = play(Case((*setup, Command(verb))), seed)
-    for fault, alone in faults_at(bare.traces[-1]):
+    points = [p for p in bare.traces[-1] if p.step in ONLY.get(verb, (p.step,))]
+    for fault, alone in faults_at(points):
         faulted = Command(verb, (fault,), alone)
         for following in AFTER[verb]:
             yield Case((*setup, faulted, Command(following)))

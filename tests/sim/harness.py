@@ -44,7 +44,7 @@ from tashictl.ops.ports import World
 from tashictl.planning import images
 from tashictl.planning.request import RawVm
 from tests.sim.commits import Commits
-from tests.sim.doubles import NoTrust, Quiet, SimDice, SimWho
+from tests.sim.doubles import NoTrust, Quiet, SimDice, SimSeeds, SimWho
 from tests.sim.things import (
     CLUSTER,
     CONTRACT,
@@ -53,6 +53,7 @@ from tests.sim.things import (
     NAME,
     SETTINGS,
     TEMPLATE,
+    USER_DATA,
     furnish,
     scratch_root,
 )
@@ -71,6 +72,7 @@ class Cluster:
             self.timeline, [SimHost(name, self.timeline, self.watch) for name in names]
         )
         self.disk_full = False
+        self.seeds: dict[str, bytes] = {}
         self.commits = Commits(self.watch, self.network.hosts)
         self.dice = SimDice(random.Random(seed))
         self.context = Context(
@@ -149,6 +151,7 @@ class Controller:
             who=who,
             faults=FaultPoints(self.moment, split_at),
             report=self.report,
+            seeds=SimSeeds(cluster.seeds, self.alive),
         )
 
     # -- what befalls it
@@ -261,6 +264,10 @@ class Controller:
         raw = RawVm(name=name, **wish)
         return self.command(lambda: vm_ops.create(self.world, self.cluster.context, raw))
 
+    def seeded(self) -> str:
+        """Create a VM with a cloud-init seed."""
+        return self.create(disks=("base.qcow2",), cloud_init=USER_DATA)
+
     def destroy(self, name: str = NAME) -> str:
         return self.command(lambda: vm_ops.destroy(self.world, self.cluster.context, name))
 
@@ -271,12 +278,12 @@ class Controller:
         return self.command(lambda: recover.resume(self.world, self.cluster.context, operation))
 
     def pend(self) -> str:
-        """Leave a VM Pending: no host answers while it is asked for."""
+        """Leave a VM with a seed Pending: no host answers while it is asked for."""
         for host in self.cluster.hosts:
             host.reachable = False
         self.check()
         self.dead = False
-        outcome = self.create()
+        outcome = self.create(cloud_init=USER_DATA)
         self.cluster.heal()
         self.dead = False
         self.check()

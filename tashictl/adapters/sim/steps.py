@@ -20,6 +20,7 @@ from tashictl.model.steps import (
     KillQemu,
     MakeFolder,
     PlaceImage,
+    PlaceSeed,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -78,6 +79,8 @@ class Body:
                 yield from self._remove_dir(self.step)
             case PlaceImage():
                 yield from self._place(self.step)
+            case PlaceSeed():
+                yield from self._place_seed(self.step)
             case _:
                 self._do_at_once(self.step)
 
@@ -241,6 +244,17 @@ class Body:
         part = self.host.files.get(step.part)
         if part is None or _sha256(part.text) != step.sha256:
             raise Died(f"{step.part} has not the expected sha256")
+        self.host.files[step.path] = self.host.files.pop(step.part)
+
+    def _place_seed(self, step: PlaceSeed) -> Pace:
+        yield _SLOW_S
+        if _sha256(self.host.text(step.path)) == step.sha256:
+            self.host.files.pop(step.part, None)
+            self.said = "is there already"
+            return
+        part = self.host.files.get(step.part)
+        if part is None or _sha256(part.text) != step.sha256:
+            raise Died("the seed did not arrive, or with another sha256")
         self.host.files[step.path] = self.host.files.pop(step.part)
 
 

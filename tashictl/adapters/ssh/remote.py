@@ -100,6 +100,21 @@ class SshRemote:
         except Down as down:
             raise error_of(down, host.name) from down
 
+    def open_tcp(
+        self, host: HostConfig, address: str, port: int, deadline_s: float
+    ) -> ChannelStream:
+        """Connect to a TCP port as the host sees it; raises Unreachable (E-EXEC when refused)."""
+        with contextlib.ExitStack() as stack:
+
+            def attempt(link: Link, limit_s: float) -> Channel:
+                return stack.enter_context(link.tcp_channel(address, port, limit_s))
+
+            try:
+                link, channel = self._on_link(host, deadline_s, attempt)
+            except Down as down:
+                raise error_of(down, host.name) from down
+            return ChannelStream(host.name, link, channel, stack.pop_all().close)
+
     def put(
         self, host: HostConfig, source: BinaryIO, path: str, size_bytes: int, deadline_s: float
     ) -> Reply:
