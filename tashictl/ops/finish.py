@@ -72,7 +72,9 @@ def running(execution: Execution, vm: Vm) -> Vm:
             generation=vm.generation,
         ),
     )
-    with world.store.closing_transaction() as tx:
+    # A seed may only be forgotten when the record can no more come back as one that needs it.
+    lasting = world.store.transaction if vm.spec.seed else world.store.closing_transaction
+    with lasting() as tx:
         _still_ours(tx.state, vm)
         tx.put_vm(done)
         met(tx, vm.host, execution.ids.operation, now)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tashictl.errors import OperationFailed
 from tashictl.model.state import State
 from tashictl.model.steps import PutSeed
-from tashictl.model.vm import Seed, Vm
+from tashictl.model.vm import Seed, Vm, Wanted
 from tashictl.ops import answers
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
@@ -44,11 +44,13 @@ def tidy(world: World, state: State) -> None:
 
     A controller that dies between two writes may leave one that nobody needs.
     """
-    world.seeds.forget_but(
-        vm.uuid
-        for vm in state.vms.values()
-        if vm.spec.seed is not None and (vm.host is None or vm.operation is not None)
-    )
+    world.seeds.forget_but(vm.uuid for vm in state.vms.values() if may_be_sent(vm))
+
+
+def may_be_sent(vm: Vm) -> bool:
+    """Whether the VM has a seed and waits for its start, or is being started."""
+    waits = vm.host is None or vm.operation is not None
+    return vm.spec.seed is not None and waits and vm.wanted is not Wanted.ABSENT
 
 
 def forget(world: World, vm: Vm) -> None:

@@ -78,6 +78,11 @@ qemu-img create -q -f qcow2 -F {base_format} -b {base} {path}.part 2>&1 \
   || {{ rm -f {path}.part; exit 1; }}
 ln {path}.part {path} && rm -f {path}.part"""
 
+# A copy of this script that comes late must not take back what the same operation wrote after it.
+_CREATING = r"""mkdir -p "$D" || exit 1
+grep -qsF "\"phase\":\"running\",\"operation\":$OP," "$D/manifest.json" \
+  || put "$D/manifest.json" 640 {manifest}"""
+
 _STARTED = r"""p=$(qemu_pid) || die 'QEMU has ended'
 t=$(start_time "$p"); b=$(cat /proc/sys/kernel/random/boot_id)
 s=$(printf ',"started":{{"pid":%s,"starttime":%s,"boot_id":"%s"}}}}' "$p" "$t" "$b")
@@ -103,7 +108,7 @@ def body(step: Step) -> str:
         case WriteManifest(manifest=manifest, add_started=True):
             return _STARTED.format(manifest=quote(manifest))
         case WriteManifest(manifest=manifest):
-            return f'mkdir -p "$D" && put "$D/manifest.json" 640 {quote(manifest)}'
+            return _CREATING.format(manifest=quote(manifest))
         case CreateOverlay():
             return _OVERLAY.format(
                 path=quote(step.path),

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tashictl.adapters.sim.faults import Planned, Point
 from tashictl.adapters.sim.host import SimHost
 from tashictl.model.vm import TashiState, Vm
+from tashictl.ops import seeding
 from tests.sim.cases import Case, Command
 from tests.sim.harness import Cluster, Controller, a_cluster
 from tests.sim.things import (
@@ -239,15 +240,13 @@ def _check_whole(cluster: Cluster, vm: Vm) -> None:
 
 def check_seeds(cluster: Cluster) -> None:
     """A seed is kept while it may still be sent, and no longer; its content is nowhere else."""
-    waiting = {
-        vm.uuid
-        for vm in cluster.state().vms.values()
-        if vm.spec.seed is not None and (vm.host is None or vm.operation is not None)
-    }
-    gone = set(cluster.commits.seen_ids.values()) - waiting
+    waiting = {vm.uuid for vm in cluster.state().vms.values() if seeding.may_be_sent(vm)}
     if waiting - set(cluster.seeds):
         cluster.watch.problem("a VM that waits has lost its seed")
-    if gone & set(cluster.seeds):
+    world = cluster.controller().world
+    with world.store.transaction() as tx:  # what a death has left, the next change removes
+        seeding.tidy(world, tx.state)
+    if set(cluster.seeds) - waiting:
         cluster.watch.problem("the seed of a VM that runs or is gone is still kept")
     secret = USER_DATA.splitlines()[1]
     for folder, _, names in os.walk(cluster.folder):

@@ -47,6 +47,7 @@ class Body:
         self.host = host
         self.step = step
         self.uuid = fence.uuid
+        self.operation = fence.operation
         self.data: dict[str, str] = {}
         self.said = ""
         self.qemu_exits = False  # a fault: QEMU ends before it opens its sockets
@@ -122,6 +123,9 @@ class Body:
             text += f',"started":{msgspec.json.encode(started).decode()}}}'
         else:
             self.host.folders.add(step.folder)
+            done = f'"phase":"running","operation":{self.operation},'
+            if done in self.host.text(f"{step.folder}/manifest.json"):
+                return
         self.host.watch.made(self.host.name, self.uuid, "a manifest")
         yield from self._put(f"{step.folder}/manifest.json", text)
 
