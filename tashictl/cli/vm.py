@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tashictl.cli import commands, desk, listings, output
+from tashictl.cli import commands, desk, listings, output, waiting
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
 from tashictl.errors import Interrupted, NoSuchTarget, PartialResult, TashiError, raise_all
@@ -55,6 +55,7 @@ def show(face: Globals, name: str) -> None:
 @click.option("--hint", "hints", multiple=True, metavar="K=V", help="A hint, as in Tashi.")
 @click.option("--user", default=None, metavar="U", help="The owner, if not the caller.")
 @click.option("--host", default=None, metavar="H", help="This host and no other.")
+@waiting.options
 @click.pass_obj
 def create(
     face: Globals,
@@ -66,12 +67,17 @@ def create(
     hints: tuple[str, ...],
     user: str | None,
     host: str | None,
+    cloud_init: str | None,
+    ssh_keys: tuple[str, ...],
+    wait: str,
+    timeout_s: int | None,
 ) -> int:
     """Create a VM and start it."""
     from tashictl.cli import dry, wiring
     from tashictl.ops import vm as ops
     from tashictl.planning.request import RawVm
 
+    user_data, keys = waiting.contents(face, cloud_init, ssh_keys)
     raw = RawVm(
         name=name,
         disks=disks,
@@ -81,6 +87,8 @@ def create(
         hints=hints,
         host=host,
         user=user,
+        cloud_init=user_data,
+        ssh_keys=keys,
     )
     at = desk.sit_down(face)
     context = wiring.context_of(at)
@@ -89,15 +97,21 @@ def create(
             return dry.create(face, world, context, raw)
         started_s = world.clock.monotonic_s()
         vm = ops.create(world, context, raw)
+        try:
+            found = waiting.until(world, context, vm, wait, timeout_s)
+        except TashiError:  # it runs nevertheless, and is told of
+            _say_created(face, at, vm, world.clock.monotonic_s() - started_s)
+            raise
         took_s = world.clock.monotonic_s() - started_s
-    _say_created(face, at, vm, took_s)
+    _say_created(face, at, vm, took_s, found.address if found else None)
     return PENDING if vm.host is None else 0
 
 
-def _say_created(face: Globals, at: Desk, vm: Vm, took_s: float) -> None:
+def _say_created(face: Globals, at: Desk, vm: Vm, took_s: float, found: str | None = None) -> None:
     line = f"{vm.name} is {vm.state.name}"
     if vm.host:
-        address = next((f" at {nic.ip}" for nic in vm.spec.nics if nic.ip), "")
+        known = found or next((nic.ip for nic in vm.spec.nics if nic.ip), None)
+        address = f" at {known}" if known else ""
         line += f" on {vm.host}{address}   ({units.show_seconds(took_s)})"
     else:
         line += f": {vm.reason}"

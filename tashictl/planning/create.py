@@ -41,12 +41,7 @@ def plan(
             **at, phase="creating", manifest=manifest.text(vm, cluster, "creating", operation)
         )
     ]
-    if vm.spec.seed is not None:  # early: it may take long, and nothing else is there to undo
-        part, seed = f"{where.seed}.part", vm.spec.seed
-        steps += [
-            PutSeed(**at, path=part, size_bytes=seed.size_bytes, sha256=seed.sha256),
-            PlaceSeed(**at, part=part, path=where.seed, sha256=seed.sha256),
-        ]
+    steps += _seed(vm, at, where.seed)
     for disk in vm.spec.disks:
         image = f"{where.image_folder}/{disk.name}"
         if disk.persistent:
@@ -79,6 +74,17 @@ def plan(
         AwaitQmp(**at, socket=where.qmp),
     ]
     return tuple(steps)
+
+
+def _seed(vm: Vm, at: paths.At, path: str) -> list[Step]:
+    """Early: its stream may take long, and nothing else is there to undo then."""
+    seed, part = vm.spec.seed, f"{path}.part"
+    if seed is None:
+        return []
+    return [
+        PutSeed(**at, path=part, size_bytes=seed.size_bytes, sha256=seed.sha256),
+        PlaceSeed(**at, part=part, path=path, sha256=seed.sha256),
+    ]
 
 
 def start(vm: Vm, host: Host, settings: Settings) -> StartQemu:

@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from tashictl.errors import OperationFailed
 from tashictl.model import steps as model
-from tashictl.model.steps import AwaitQmp, Batch, PutImage, Step, WriteManifest
+from tashictl.model.steps import AwaitQmp, Batch, PutImage, PutSeed, Step, WriteManifest
 from tashictl.planning import scripts, shell
 from tests.planning import script_cases as cases
 
 # No NUL: neither an argument nor a shell variable can hold one; JSON text and settings have none.
+_OWN = {AwaitQmp, PutImage, PutSeed}
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
 
 
@@ -31,8 +32,8 @@ def test_there_is_no_golden_file_without_a_case() -> None:
 def test_every_kind_of_step_has_a_text_or_is_the_controllers_own() -> None:
     kinds: set[type] = set(get_args(model.Step))
 
-    assert {k for k in kinds if not k.scripted} == {AwaitQmp, PutImage}  # type: ignore[attr-defined]
-    assert {type(s) for s in cases.STEPS.values()} == kinds - {AwaitQmp, PutImage}
+    assert {k for k in kinds if not k.scripted} == _OWN  # type: ignore[attr-defined]
+    assert {type(s) for s in cases.STEPS.values()} == kinds - _OWN
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ def test_every_kind_of_step_has_a_text_or_is_the_controllers_own() -> None:
     [
         AwaitQmp(**cases.AT, socket="/run/qmp.sock"),
         PutImage(**cases.HOST, path="/a.part", size_bytes=1, sha256="0"),
+        PutSeed(**cases.AT, path="/seed.iso.part", size_bytes=1, sha256="0"),
     ],
 )
 def test_a_step_of_the_controllers_own_has_no_script(step: Step) -> None:

@@ -105,13 +105,13 @@ class SshRemote:
     ) -> ChannelStream:
         """Connect to a TCP port as the host sees it; raises Unreachable (E-EXEC when refused)."""
         with contextlib.ExitStack() as stack:
-
-            def attempt(link: Link, limit_s: float) -> Channel:
-                return stack.enter_context(link.tcp_channel(address, port, limit_s))
-
             try:
-                link, channel = self._on_link(host, deadline_s, attempt)
+                link, _ = self._pool.get(self._config.route(host), deadline_s)
+                channel = stack.enter_context(link.tcp_channel(address, port, deadline_s))
             except Down as down:
+                # A port that is silent says nothing about the connection to the host.
+                if down.fault is Fault.CUT:
+                    self._pool.drop(host.name)
                 raise error_of(down, host.name) from down
             return ChannelStream(host.name, link, channel, stack.pop_all().close)
 
