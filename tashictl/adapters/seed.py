@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 VOLUME = "cidata"  # by this label cloud-init finds it
 _STAMP_S = 315532800.0  # 1980-01-01, which every format of a date here can say
 _SUFFIX = ".iso"
-_STILL = SimpleNamespace(
-    time=lambda: _STAMP_S, localtime=time.gmtime, gmtime=time.gmtime, strftime=time.strftime
-)
+_STILL = SimpleNamespace(**{**vars(time), "time": lambda: _STAMP_S, "localtime": time.gmtime})
 
 
 class FileSeeds:
