@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tashictl.adapters.demo import parts
 from tests.live.lab import guest, needs
 from tests.live.lab.by_hand import HandGuest
 from tests.live.lab.host import BROKEN_QEMU, Host
@@ -308,10 +309,12 @@ def test_the_list_of_packages_brings_every_tool() -> None:
 def test_all_missing_tools_are_named_at_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(needs, "SBIN", str(tmp_path))
+    monkeypatch.setattr(parts, "SBIN", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(needs.MissingPartError) as caught:
         guest.build(tmp_path)
     assert "mcopy" in str(caught.value)
     assert "syslinux" in str(caught.value)
-    assert "apt-get install dosfstools kmod mtools qemu-utils syslinux" in str(caught.value)
+    assert "apt-get install dosfstools dropbear-bin kmod mtools qemu-utils syslinux" in str(
+        caught.value
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tashictl.adapters.demo import parts
 from tests.live.lab import boot, needs, slots, traces
 from tests.live.lab.host import Host, make_key
 from tests.live.lab.observe import Observation, observe
@@ -168,7 +169,7 @@ class Lab:
                 cwd=_PROJECT,
                 start_new_session=True,
                 pass_fds=(slot.fd,),
-                env={"PATH": needs.SBIN, "PYTHONDONTWRITEBYTECODE": "1"},
+                env={"PATH": parts.SBIN, "PYTHONDONTWRITEBYTECODE": "1"},
             )
         assert janitor.stdout is not None
         with janitor.stdout as answer:

@@ -1,21 +1,15 @@
 """What the machine must have before a lab can stand on it, and what of it is missing."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES_FILE = Path(__file__).parent / "packages.txt"
-SBIN = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+from tashictl.adapters.demo import parts
 
-GUEST_TOOLS = {
-    "mkfs.vfat": "dosfstools",
-    "modprobe": "kmod",
-    "mcopy": "mtools",
-    "qemu-img": "qemu-utils",
-    "syslinux": "syslinux",
-}
+PACKAGES_FILE = Path(__file__).parent / "packages.txt"
+
+GUEST_TOOLS = parts.TOOLS
 HOST_TOOLS = {
     "ip": "iproute2",
     "ssh": "openssh-client",
@@ -27,17 +21,11 @@ HOST_TOOLS = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
 }
-BUSYBOX = Path("/bin/busybox")
-MBR_CODE = (Path("/usr/lib/SYSLINUX/mbr.bin"), Path("/usr/lib/syslinux/mbr/mbr.bin"))
+BUSYBOX = parts.BUSYBOX
 
 
 class MissingPartError(Exception):
     """The machine lacks parts; the message names all of them and how to get them."""
-
-
-def which(tool: str) -> str | None:
-    """Path of a tool, looked for in PATH and in the system's sbin folders."""
-    return shutil.which(tool) or shutil.which(tool, path=SBIN)
 
 
 def packages() -> tuple[str, ...]:
@@ -46,22 +34,9 @@ def packages() -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
-def kernel_version(modules: Path = Path("/lib/modules"), boot: Path = Path("/boot")) -> str | None:
-    """Newest kernel that has both modules and a readable image; a Debian cloud kernel first."""
-    if not modules.is_dir():
-        return None
-    found = [entry.name for entry in modules.iterdir() if (boot / f"vmlinuz-{entry.name}").exists()]
-    return max(found, key=lambda name: ("cloud" in name, _numbers(name)), default=None)
-
-
 def missing_for_guest() -> list[tuple[str, str]]:
     """Pairs (part, Debian package) that the build of the guest image lacks."""
-    lacking = _missing_tools(GUEST_TOOLS) + _missing_busybox()
-    if not any(path.exists() for path in MBR_CODE):
-        lacking.append((f"{MBR_CODE[0]}", "syslinux"))
-    if kernel_version() is None:
-        lacking.append(("a kernel with its modules", "linux-image-cloud-amd64"))
-    return lacking
+    return parts.missing()
 
 
 def missing_for_hosts() -> list[tuple[str, str]]:
@@ -80,9 +55,9 @@ def missing_for_hosts() -> list[tuple[str, str]]:
 
 def explain(lacking: list[tuple[str, str]]) -> str:
     """One sentence with all missing parts, and the command that brings those from packages."""
-    parts = "the lab lacks " + ", ".join(part for part, _ in lacking)
+    said = "the lab lacks " + ", ".join(part for part, _ in lacking)
     wanted = sorted({package for _, package in lacking if package})
-    return f"{parts}; try: apt-get install {' '.join(wanted)}" if wanted else parts
+    return f"{said}; try: apt-get install {' '.join(wanted)}" if wanted else said
 
 
 def require(lacking: list[tuple[str, str]]) -> None:
@@ -92,7 +67,7 @@ def require(lacking: list[tuple[str, str]]) -> None:
 
 
 def _missing_tools(tools: dict[str, str]) -> list[tuple[str, str]]:
-    return [(tool, package) for tool, package in tools.items() if which(tool) is None]
+    return [(tool, package) for tool, package in tools.items() if parts.which(tool) is None]
 
 
 def _missing_busybox() -> list[tuple[str, str]]:
@@ -106,8 +81,3 @@ def _namespaces_allowed() -> bool:
     )
     argv = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "sh", "-c", script]
     return subprocess.run(argv, capture_output=True, timeout=20, check=False).returncode == 0
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    digits = "".join(char if char.isdigit() else " " for char in version)
-    return tuple(int(part) for part in digits.split())

@@ -8,6 +8,7 @@ case "$1" in
   bound|renew)
     ip addr replace "$ip/${mask:-24}" dev "$interface"
     [ -n "$router" ] && ip route replace default via "${router%% *}"
+    for server in $dns; do echo "nameserver $server"; done > /etc/resolv.conf
     [ "$1" = bound ] && echo "DHCP $interface $ip router=$router" > /dev/ttyS0
     ;;
 esac

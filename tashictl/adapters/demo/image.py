@@ -1,6 +1,9 @@
-"""The two formats that the guest image is made of: a newc cpio archive and an MBR."""
+"""What the demo image is made of: a newc cpio archive and an MBR. Pure bytes, no files."""
+
+from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 SECTOR_BYTES = 512
@@ -14,6 +17,20 @@ class Entry:
 
     name: str
     content: bytes | None = None
+
+
+def with_parents(entries: Iterable[Entry], there: Iterable[str] = ()) -> list[Entry]:
+    """The entries, each behind the directories that lead to it and are not `there` yet."""
+    seen, every = set(there), list[Entry]()
+    for entry in entries:
+        names = entry.name.split("/")
+        for depth in range(1, len(names)):
+            folder = "/".join(names[:depth])
+            if folder not in seen:
+                seen.add(folder)
+                every.append(Entry(folder))
+        every.append(entry)
+    return every
 
 
 def cpio(entries: list[Entry]) -> bytes:
