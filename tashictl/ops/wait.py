@@ -48,10 +48,11 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 class _Try(Struct, frozen=True, kw_only=True):
-    """How one try went: `there` is an answer of any kind, `ssh` a banner."""
+    """How one try went: `there` is an answer of any kind, a refusal or a banner too."""
 
     said: str
     there: bool = False
+    refused: bool = False
     ssh: bool = False
 
 
@@ -124,16 +125,18 @@ class _Watch:
         return list(dict.fromkeys(found))
 
     def _try_both(self, address: str, port: int) -> Found | None:
-        forwarded = port != SSH_PORT
+        forwarded, here = port != SSH_PORT, _Try(said="")
         if not forwarded:
             here = self._try(_HERE, address, port, _CONNECT_S)
+            self._said = here.said
             if self._is_enough(here, forwarded):
                 return Found(address=address, port=port)
-            if here.there or self._host.transport == _HERE.transport:
-                self._said = here.said
+            # What connects and is silent may be a firewall on the way: the host knows better.
+            if here.refused or self._host.transport == _HERE.transport:
                 return None
         there = self._try(self._host, address, port, _THROUGH_S)
-        self._said = f"{there.said}, seen from {self._host.name}"
+        if there.there or not here.there:
+            self._said = f"{there.said}, seen from {self._host.name}"
         known = self._look is not None and address in self._look.addresses
         if self._is_enough(there, forwarded) or (known and self._goal is Goal.IP):
             return Found(address=address, port=port, through=self._host.name)
@@ -153,7 +156,7 @@ class _Watch:
         except TashiError as error:
             refused = error.code == _REFUSED
             said = "refuses: its SSH is not up" if refused else f"no answer ({_why(error)})"
-            return _Try(said=f"{where}: {said}", there=refused)
+            return _Try(said=f"{where}: {said}", there=refused, refused=refused)
         try:
             heard = b""
             limit = min(clock.monotonic_s() + _BANNER_S, self._deadline_s)
