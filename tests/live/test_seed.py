@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ from pycdlib.pycdlib import PyCdlib
 
 from tashictl.adapters.store.form import ReadOnlyStore
 from tests.live import invariants
+from tests.live.conftest import give_up
 from tests.live.lab.hosts import Lab
 from tests.live.lab.runner import Result, Tashictl
 
@@ -208,6 +210,8 @@ def written(folder: Path) -> str:
 def test_cloud_init_itself_reads_what_was_meant(
     lab: Lab, tashictl: Tashictl, key: Path, user_data: Path, tmp_path: Path, blank: str
 ) -> None:
+    if shutil.which("cloud-init") is None:
+        give_up("the package cloud-init is missing; try: apt-get install cloud-init")
     address = f"{lab.wiring.vm_subnet}.12"
     argv = ("vm", "create", "web2", "--disk", blank, "--nic", f"lan:{address}", "-o", "json")
     vm = tashictl.run(

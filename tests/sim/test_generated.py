@@ -9,8 +9,8 @@ import pytest
 from tests.sim.generate import FAMILIES, Report, family, uncovered
 
 SEED = 20260301
-PAIRS = {"create": 300, "destroy": 200, "schedule": 100, "import": 100, "seeded": 100}
-SHARE = {"create": 1.0, "destroy": 1.0, "schedule": 0.4, "import": 1.0, "seeded": 0.5}
+PAIRS = {"create": 300, "destroy": 200, "schedule": 100, "import": 100, "seeded": 60}
+SHARE = {"create": 1.0, "destroy": 1.0, "schedule": 0.4, "import": 1.0, "seeded": 0.4}
 # Step kinds that no operation plans yet.
 UNPLANNED = {"step RemoveFile: in no plan that is played"}
 _reports: dict[str, Report] = {}

@@ -123,11 +123,15 @@ class Body:
             text += f',"started":{msgspec.json.encode(started).decode()}}}'
         else:
             self.host.folders.add(step.folder)
-            done = f'"phase":"running","operation":{self.operation},'
-            if done in self.host.text(f"{step.folder}/manifest.json"):
+            if self._is_further(step):
                 return
         self.host.watch.made(self.host.name, self.uuid, "a manifest")
         yield from self._put(f"{step.folder}/manifest.json", text)
+
+    def _is_further(self, step: WriteManifest) -> bool:
+        """Whether a later script of the same operation has written the manifest."""
+        done = f'"phase":"running","operation":{self.operation},'
+        return done in self.host.text(f"{step.folder}/manifest.json")
 
     def _create_overlay(self, step: CreateOverlay) -> Pace:
         if step.path in self.host.files:
