@@ -27,7 +27,7 @@ PURE = ("errors", "model", "planning")
 IMPURE_MODULES = {
     "asyncio", "click", "concurrent", "ctypes", "dns", "fabric", "fcntl", "getpass", "glob",
     "http", "importlib", "invoke", "io", "logging", "multiprocessing", "os", "paramiko",
-    "pathlib", "platform", "pwd", "pypureomapi", "random", "requests", "rich", "secrets",
+    "pathlib", "platform", "pwd", "pycdlib", "pypureomapi", "random", "requests", "rich", "secrets",
     "select", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile",
     "threading", "time", "tinydb", "urllib", "uuid"
 }

@@ -41,6 +41,10 @@ class Carrier(Protocol):
         """Connect to a unix socket on the host."""
         ...
 
+    def open_tcp(self, host: HostConfig, address: str, port: int, deadline_s: float) -> ByteStream:
+        """Connect to a TCP port as the host sees it."""
+        ...
+
     def put(
         self, host: HostConfig, source: BinaryIO, path: str, size_bytes: int, deadline_s: float
     ) -> Reply:
@@ -112,6 +116,10 @@ class Dispatch:
     def open_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> ByteStream:
         """Connect to a unix socket on the host; raises Unreachable."""
         return self._of(host).open_stream(host, unix_path, deadline_s)
+
+    def open_tcp(self, host: HostConfig, address: str, port: int, deadline_s: float) -> ByteStream:
+        """Connect to a TCP port as the host sees it; raises Unreachable."""
+        return self._of(host).open_tcp(host, address, port, deadline_s)
 
     def put(
         self, host: HostConfig, source: BinaryIO, path: str, size_bytes: int, deadline_s: float
@@ -244,6 +252,10 @@ class DryRunRemote:
     def open_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> ByteStream:  # noqa: ARG002
         """Raises OperationFailed."""
         raise _refusal(host, f"a stream to {unix_path}")
+
+    def open_tcp(self, host: HostConfig, address: str, port: int, deadline_s: float) -> ByteStream:  # noqa: ARG002
+        """Raises OperationFailed."""
+        raise _refusal(host, f"a stream to {address} port {port}")
 
     def put(
         self, host: HostConfig, source: BinaryIO, path: str, size_bytes: int, deadline_s: float

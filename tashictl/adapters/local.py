@@ -177,6 +177,12 @@ class SocketStream:
         return Down(fault, str(error), self._host)
 
 
+def _fault_of(error: OSError) -> Fault:
+    if isinstance(error, ConnectionRefusedError):
+        return Fault.REFUSED
+    return Fault.TCP_TIMEOUT if isinstance(error, TimeoutError) else Fault.NO_ROUTE
+
+
 class LocalRemote:
     """This machine as a host; the paths are the same as over SSH, ``become`` too (sudo -n)."""
 
@@ -227,6 +233,18 @@ class LocalRemote:
         except (OSError, Down) as error:
             sock.close()
             raise Down(Fault.EXEC, f"{unix_path}: {error}", host.name) from error
+        return SocketStream(host.name, Line(sock))
+
+    def open_tcp(
+        self, host: HostConfig, address: str, port: int, deadline_s: float
+    ) -> SocketStream:
+        """Connect to a TCP port; raises Unreachable: E-REFUSED, E-NO-ROUTE, E-TCP-TIMEOUT."""
+        try:
+            sock = socket.create_connection((address, port), left_s(deadline_s))
+        except OSError as error:
+            raise Down(_fault_of(error), f"{address} port {port}: {error}", host.name) from error
+        except Down as down:
+            raise Down(down.fault, down.detail, host.name) from down
         return SocketStream(host.name, Line(sock))
 
     def put(

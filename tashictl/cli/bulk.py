@@ -179,7 +179,7 @@ def told(at: Desk, verb: Verb, results: Sequence[Result]) -> int:
 
     0 all, 4 some, 8 all Pending; all failed: the errors' own code; 130 interrupted.
     """
-    good = [r.after for r in results if r.error is None and r.after is not None]
+    good = [r.after for r in results if r.after is not None]
     if at.face.for_people:
         output.emit_list(at.face, list(enumerate(results)), result_table(verb))
     else:

@@ -37,6 +37,15 @@ class Progress:
         """A line that matters, behind a yellow ``!``."""
         self._write(f"{self._paint('yellow', '!')} {text.visible(text_)}")
 
+    def waits(self, text_: str) -> None:
+        """One line that is written over, on a terminal; elsewhere nothing."""
+        if not (self._says_all and self._stream.isatty()):
+            return
+        line = f"{self._paint('dim', '·')} {text.visible(text_)}" if text_ else ""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(f"\r\x1b[K{line}")
+            self._stream.flush()
+
     def _write(self, line: str) -> None:
         with self._turn, contextlib.suppress(OSError, ValueError):
             self._stream.write(line + "\n")

@@ -25,6 +25,7 @@ VM_KEYS = (
     *("host", "user", "cores", "memory_mib"),
     *("disks.index", "disks.image", "disks.persistent", "disks.format", "disks.path"),
     *("nics.index", "nics.network", "nics.mac", "nics.ip", "nics.fqdn", "nics.ssh_port"),
+    *("seed.sha256", "seed.size_bytes"),
     *("hints.*", "arch", "machine", "decayed", "created", "started", "pid", "reason"),
 )
 HOST_KEYS = (
@@ -93,6 +94,9 @@ def vm_record(vm: Vm, scene: Scene) -> Record:
         "memory_mib": spec.memory_mib,
         "disks": [_disk(vm, disk, scene.settings) for disk in spec.disks],
         "nics": [_nic(nic, scene) for nic in spec.nics],
+        "seed": {"sha256": spec.seed.sha256, "size_bytes": spec.seed.size_bytes}
+        if spec.seed
+        else None,
         "hints": dict(spec.hints),
         "arch": spec.arch,
         "machine": spec.machine.type if spec.machine else None,

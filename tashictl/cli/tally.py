@@ -135,6 +135,9 @@ class _Aside:
         """A line that matters."""
         self._tally.warn(self._named(line))
 
+    def waits(self, line: str) -> None:
+        """Not shown: the line that is written over is the tally's."""
+
     def _named(self, line: str) -> str:
         return line if self._name in line else f"{self._name}: {line}"
 

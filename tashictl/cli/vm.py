@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tashictl.cli import bulk, commands, console, desk, listings, output, power
+from tashictl.cli import bulk, commands, console, desk, listings, output, power, waiting
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
-from tashictl.errors import NoSuchTarget
+from tashictl.errors import NoSuchTarget, TashiError
 from tashictl.model import units
 from tashictl.model.vm import Vm
 
@@ -55,6 +55,7 @@ def show(face: Globals, name: str) -> None:
 @click.option("--user", default=None, metavar="U", help="The owner, if not the caller.")
 @click.option("--host", default=None, metavar="H", help="This host and no other.")
 @click.option("--count", default=None, metavar="N", help="NAME-0 to NAME-(N-1), at once.")
+@waiting.options
 @click.pass_obj
 def create(
     face: Globals,
@@ -67,14 +68,16 @@ def create(
     user: str | None,
     host: str | None,
     count: str | None,
+    cloud_init: str | None,
+    ssh_keys: tuple[str, ...],
+    wait: str,
+    timeout_s: int | None,
 ) -> int:
     """Create a VM and start it, or with --count several."""
     from tashictl.cli import dry, wiring
-    from tashictl.cli.progress import Progress
-    from tashictl.ops import doors
-    from tashictl.ops import vm as ops
     from tashictl.planning.request import RawVm
 
+    user_data, keys = waiting.contents(face, cloud_init, ssh_keys)
     raw = RawVm(
         name=name,
         disks=disks,
@@ -85,6 +88,8 @@ def create(
         host=host,
         user=user,
         count=count,
+        cloud_init=user_data,
+        ssh_keys=keys,
     )
     at = desk.sit_down(face)
     context = wiring.context_of(at)
@@ -93,31 +98,51 @@ def create(
     with wiring.world_of(at) as world:
         if face.dry_run:
             return dry.create(face, world, context, raw)
-        if count is not None:
-            return _create_many(at, world, context, raw)
-        started_s = world.clock.monotonic_s()
-        vm = doors.past_taken_ports(world, lambda: ops.create(world, context, raw))
-        took_s = world.clock.monotonic_s() - started_s
-    _say_created(face, at, vm, took_s)
-    for line in doors.ways_in(vm, context.inventory):
-        Progress(face).note(line)
+        patience = waiting.Patience(wait, timeout_s)
+        begin = _create_one if count is None else _create_many
+        return begin(at, world, context, raw, patience)
+
+
+def _create_one(
+    at: Desk, world: World, context: Context, raw: RawVm, patience: waiting.Patience
+) -> int:
+    from tashictl.cli.progress import Progress
+    from tashictl.ops import doors
+    from tashictl.ops import vm as ops
+
+    started_s = world.clock.monotonic_s()
+    vm = doors.past_taken_ports(world, lambda: ops.create(world, context, raw))
+    try:
+        found = waiting.until(world, context, vm, patience)
+    except TashiError:  # it runs nevertheless, and is told of
+        _say_created(at.face, at, vm, world.clock.monotonic_s() - started_s)
+        raise
+    took_s = world.clock.monotonic_s() - started_s
+    _say_created(at.face, at, vm, took_s, found.address if found else None)
+    for line in doors.ways_in(vm, context.inventory) if patience.goal != "ssh" else ():
+        Progress(at.face).note(line)
     return bulk.PENDING if vm.host is None else 0
 
 
-def _create_many(at: Desk, world: World, context: Context, raw: RawVm) -> int:
+def _create_many(
+    at: Desk, world: World, context: Context, raw: RawVm, patience: waiting.Patience
+) -> int:
     from tashictl.ops import count
 
     if output.only_columns(at.face, bulk.table_of(at, _CREATE)):
         return 0
     with bulk.tally(at, _CREATE) as watcher:
         results = count.create_many(world, context, raw, watcher)
+    with bulk.tally(at, bulk.Verb(name="wait", done="answers")) as watcher:
+        results = waiting.for_all(world, context, results, patience, watcher)
     return bulk.told(at, _CREATE, results)
 
 
-def _say_created(face: Globals, at: Desk, vm: Vm, took_s: float) -> None:
+def _say_created(face: Globals, at: Desk, vm: Vm, took_s: float, found: str | None = None) -> None:
     line = f"{vm.name} is {vm.state.name}"
     if vm.host:
-        address = next((f" at {nic.ip}" for nic in vm.spec.nics if nic.ip), "")
+        known = found or next((nic.ip for nic in vm.spec.nics if nic.ip), None)
+        address = f" at {known}" if known else ""
         line += f" on {vm.host}{address}   ({units.show_seconds(took_s)})"
     else:
         line += f": {vm.reason}"

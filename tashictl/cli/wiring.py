@@ -18,6 +18,7 @@ from tashictl.adapters.dispatch import Dispatch, DryRunRemote
 from tashictl.adapters.journals import FileJournals
 from tashictl.adapters.local import LocalRemote
 from tashictl.adapters.locks import FileLocks
+from tashictl.adapters.seed import FileSeeds
 from tashictl.adapters.ssh.hostkeys import HostKeyStore
 from tashictl.adapters.store.form import ReadOnlyStore
 from tashictl.adapters.store.tiny import TinyStore
@@ -123,6 +124,7 @@ def world_of(desk: Desk, *, bare: bool = False) -> Iterator[World]:
             who=SystemWho(),
             faults=faults.from_environment(desk.face.streams.env),
             report=Progress(desk.face),
+            seeds=FileSeeds(f"{desk.state_folder}/seeds"),
         )
     finally:
         remote.close()

@@ -197,6 +197,28 @@ class PlaceImage(HostStep, frozen=True, kw_only=True, tag=True):
     sha256: str
 
 
+class PutSeed(HostStep, frozen=True, kw_only=True, tag=True):
+    """Stream the VM's cloud-init seed beside its place; what is in it is in no plan or journal.
+
+    Where the controller keeps it no more, nothing is sent: a seed that is in place already will do.
+    """
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    scripted: ClassVar[bool] = False
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class PlaceSeed(HostStep, frozen=True, kw_only=True, tag=True):
+    """Check the seed's sha256 and give it its name, unless it is in place."""
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    part: str
+    path: str
+    sha256: str
+
+
 class RemoveFile(HostStep, frozen=True, kw_only=True, tag=True):
     """Remove one file (a part file of a failed import) if it exists."""
 
@@ -221,6 +243,8 @@ Step = (
     | MakeFolder
     | PutImage
     | PlaceImage
+    | PutSeed
+    | PlaceSeed
     | RemoveFile
 )
 Plan = tuple[Step, ...]

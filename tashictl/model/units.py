@@ -32,7 +32,7 @@ def seconds(text: str) -> float:
 def show_memory(mib: int) -> str:
     """Write a memory size for people: ``2 GiB``, ``640 MiB``, ``1.5 GiB``."""
     if mib >= 1024 and mib % 256 == 0:
-        return f"{mib / 1024:g} GiB"
+        return f"{mib / 1024:.2f}".rstrip("0").rstrip(".") + " GiB"
     return f"{mib} MiB"
 
 

@@ -15,8 +15,8 @@ from msgspec import Struct
 from tashictl.errors import StepFailed
 from tashictl.model.operation import Begun, Pivoted, StepEnded
 from tashictl.model.script import Reply, Script
-from tashictl.model.steps import Batch, Fence, Plan, Step, StepClass, batches
-from tashictl.ops import answers, monitor
+from tashictl.model.steps import Batch, Fence, Plan, PutSeed, Step, StepClass, batches
+from tashictl.ops import answers, monitor, seeding
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Journal, World
 from tashictl.planning import paths, scripts, summary
@@ -249,9 +249,13 @@ class Execution:
     def _direct(self, batch: Batch, undo: bool) -> None:
         step, index = batch.steps[0], batch.indexes[0]
         started_s = self.world.clock.monotonic_s()
-        data = monitor.carry_out(
-            self.world, self.context, step, lambda moment: self._fault(step, moment)
-        )
+        if isinstance(step, PutSeed):
+            seeding.send(self.world, self.context, step, lambda: self.step_began(step))
+            data: dict[str, str] = {}
+        else:
+            data = monitor.carry_out(
+                self.world, self.context, step, lambda moment: self._fault(step, moment)
+            )
         self.data.update(data)
         self._fault(step, "after")
         ended = StepEnded(

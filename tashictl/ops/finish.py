@@ -19,6 +19,7 @@ from tashictl.model.operation import Ended, Status, UndoPlanned
 from tashictl.model.state import State
 from tashictl.model.steps import Plan
 from tashictl.model.vm import Observed, Seen, Vm, Wanted
+from tashictl.ops import seeding
 from tashictl.ops.context import iso
 from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Journal, Transaction, World
@@ -49,6 +50,12 @@ def taken_back(tx: Transaction, vm: Vm, reason: str) -> None:
     )
 
 
+def forget_seed(world: World, vm: Vm) -> None:
+    """After a VM was taken back: one that waits again, Held, will need its seed."""
+    if not _was_waiting(vm):
+        seeding.forget(world, vm)
+
+
 def running(execution: Execution, vm: Vm) -> Vm:
     """Record that the VM runs, and end the operation."""
     world = execution.world
@@ -67,10 +74,13 @@ def running(execution: Execution, vm: Vm) -> Vm:
             generation=vm.generation,
         ),
     )
-    with world.store.closing_transaction() as tx:
+    # A seed may only be forgotten when the record can no more come back as one that needs it.
+    lasting = world.store.transaction if vm.spec.seed else world.store.closing_transaction
+    with lasting() as tx:
         still_ours(tx.state, vm)
         tx.put_vm(done)
         met(tx, vm.host, execution.ids.operation, now)
+    seeding.forget(world, vm)
     _end(execution, Status.DONE, "")
     return done
 
@@ -111,6 +121,7 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
             missed(tx, vm.host, execution.ids.operation)
         else:  # the host refused it, or was not asked at all
             _saw(tx, vm.host, execution.ids.operation)
+    forget_seed(world, vm)
     _end(execution, Status.UNDONE, reason)
     world.locks.forget_vm(vm.id)
     if isinstance(error, Uncertain):  # it is certain now: nothing is left of it
@@ -156,6 +167,7 @@ def gone(execution: Execution, vm: Vm) -> None:
         still_ours(tx.state, vm, execution.ids.operation)
         tx.remove_vm(vm.id)
         met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
+    seeding.forget(world, vm)
     _end(execution, Status.DONE, "")
     world.locks.forget_vm(vm.id)
 

@@ -15,6 +15,7 @@ from tashictl.model.operation import Entry, Header, JournalView
 from tashictl.model.script import HostKey, Reply, Script, SweepStats
 from tashictl.model.state import State
 from tashictl.model.vm import Vm
+from tashictl.ops.ports_seeds import Seeds
 
 
 class Clock(Protocol):
@@ -111,6 +112,10 @@ class Remote(Protocol):
 
     def open_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> Stream:
         """Connect to a unix socket on the host; raises Unreachable."""
+        ...
+
+    def open_tcp(self, host: HostConfig, address: str, port: int, deadline_s: float) -> Stream:
+        """Connect to a TCP port as the host sees it; raises Unreachable."""
         ...
 
     def put(
@@ -370,6 +375,10 @@ class Report(Protocol):
         """A line that matters."""
         ...
 
+    def waits(self, text: str) -> None:
+        """What is waited for now, in place of what was said last; ``""`` when that is over."""
+        ...
+
 
 class World(Struct, frozen=True, kw_only=True):
     """All ports together, as an operation gets them."""
@@ -385,3 +394,4 @@ class World(Struct, frozen=True, kw_only=True):
     who: Who
     faults: Faults
     report: Report
+    seeds: Seeds

@@ -310,6 +310,7 @@ def _back(execution: Execution, vm: Vm, plan: Plan, reason: str) -> Outcome:
     with world.store.transaction() as tx:
         finish.taken_back(tx, vm, reason)
         finish.met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
+    finish.forget_seed(world, vm)
     execution.journal.note(Ended(at=iso(world.clock.now()), status=Status.UNDONE, reason=reason))
     world.locks.forget_vm(vm.id)
     return Outcome(operation=execution.ids.operation, vm=None, status=Status.UNDONE)

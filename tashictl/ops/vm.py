@@ -20,7 +20,7 @@ from tashictl.model.cluster import Cluster
 from tashictl.model.state import State
 from tashictl.model.steps import Plan
 from tashictl.model.vm import OperationKind, OperationRef, Vm, Wanted
-from tashictl.ops import finish, recover
+from tashictl.ops import finish, recover, seeding
 from tashictl.ops.begin import Opening, new_operation, open_operation, refuse_stale
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution
@@ -38,6 +38,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     vm: Vm
     plan: Plan
     decision: Decision
+    seed: bytes | None = None  # of a new VM: secret, to be kept before the decision is recorded
 
 
 class NewIds(Struct, frozen=True, kw_only=True):
@@ -65,7 +66,9 @@ def draft(world: World, context: Context, state: State, raw: RawVm, ids: NewIds)
         spec=spec,
         created=iso(world.clock.now()),
     )
-    return place(world, context, state, vm, ids.operation, asked_host=wish.host)
+    vm, seed = seeding.with_seed(world, context, vm, raw)
+    decided = place(world, context, state, vm, ids.operation, asked_host=wish.host)
+    return replace(decided, seed=seed)
 
 
 def place(
@@ -214,6 +217,9 @@ def claim(
 ) -> Execution | None:
     """Write the decision down: lock, journal, record; None for a VM that stays Pending."""
     vm, operation = decided.vm, decided.vm.operation
+    seeding.tidy(world, tx.state)
+    if decided.seed is not None:
+        world.seeds.keep(vm.uuid, decided.seed)
     if operation is None:
         tx.put_vm(vm)
         return None
@@ -258,6 +264,7 @@ def destroy(world: World, context: Context, name: str) -> Vm:
         if execution is not None:
             finish.only_forward(execution, current, plan)
         else:
+            seeding.forget(world, vm)
             world.locks.forget_vm(vm.id)
         return current
 
@@ -268,6 +275,7 @@ def _claim_destroy(
     plan = destroy_plan.plan(vm, context.settings)
     with world.store.transaction() as tx:
         refuse_stale(tx.state)
+        seeding.tidy(world, tx.state)
         if not plan:
             tx.remove_vm(vm.id)
             return None, plan

@@ -14,7 +14,9 @@ from tashictl.model.steps import (
     CheckPort,
     CreateOverlay,
     KillQemu,
+    PlaceSeed,
     Plan,
+    PutSeed,
     RemoveDir,
     RemoveTap,
     StartQemu,
@@ -40,6 +42,7 @@ def plan(
             **at, phase="creating", manifest=manifest.text(vm, cluster, "creating", operation)
         )
     ]
+    steps += _seed(vm, at, where.seed)
     for disk in vm.spec.disks:
         image = f"{where.image_folder}/{disk.name}"
         if disk.persistent:
@@ -74,6 +77,17 @@ def plan(
         AwaitQmp(**at, socket=where.qmp),
     ]
     return tuple(steps)
+
+
+def _seed(vm: Vm, at: paths.At, path: str) -> list[Step]:
+    """Early: its stream may take long, and nothing else is there to undo then."""
+    seed, part = vm.spec.seed, f"{path}.part"
+    if seed is None:
+        return []
+    return [
+        PutSeed(**at, path=part, size_bytes=seed.size_bytes, sha256=seed.sha256),
+        PlaceSeed(**at, part=part, path=path, sha256=seed.sha256),
+    ]
 
 
 def start(vm: Vm, host: Host, settings: Settings) -> StartQemu:

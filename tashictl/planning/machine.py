@@ -11,11 +11,12 @@ a running VM gets the place that it has after a restart::
     0x08+  virtio disks 0 to 7              root ports dport0-7, functions 0-7 of slot 0x08
     0x10+  NICs 0 to 7                      root ports nport0-7, functions 0-7 of slot 0x10
     0x12+                                   NICs 0 to 7 of models that are not PCI Express
-    0x1a+  free                             free up to 0x1e
+    0x1a   cloud-init seed, read-only       cloud-init seed, read-only
+    0x1b+  free                             free up to 0x1e
 
 A device on q35's root bus cannot be hot-plugged, hence a port for each place. SCSI disks are
 targets of one controller. IDE disks lie before the CD-ROM drive, which is the last unit (pc: ide.1
-unit 1, q35: ide.5) and empty at first.
+unit 1, q35: ide.5) and empty at first; where disks are IDE, the seed is the medium in it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ Device = dict[str, str | int | bool]
 _T = TypeVar("_T")
 
 MAX_NICS = 8
+SEED = "seed0"  # the device's id, and its block node's name
 # By (interface, is q35).
 MAX_DISKS = {
     ("virtio", False): 8,
@@ -92,11 +94,12 @@ def _attempt(found: list[TashiError], part: Callable[[], _T]) -> _T | None:
 
 
 def _devices(spec: VmSpec, uuid: str, type_: str, settings: Settings) -> tuple[Device, ...]:
-    layout = _Layout(type_)
+    layout, interface = _Layout(type_), qemu_hints.disk_interface(spec, settings)
     return (
         *layout.fixed(),
-        *layout.disks(spec.disks, qemu_hints.disk_interface(spec, settings), uuid),
+        *layout.disks(spec.disks, interface, uuid),
         *layout.nics(spec.nics, qemu_hints.nic_model(spec, settings)),
+        *(layout.seed() if spec.seed is not None and interface != "ide" else ()),
     )
 
 
@@ -268,6 +271,10 @@ class _Layout:
             {**self._nic_place(nic.index, model), "mac": nic.mac.lower(), "romfile": ""}
             for nic in nics
         )
+
+    def seed(self) -> tuple[Device, ...]:
+        """The cloud-init seed: found by the label of its volume, so its place means nothing."""
+        return ({**self._at_root("virtio-blk-pci", SEED, 0x1A), "serial": "cidata"},)
 
     def _nic_place(self, index: int, model: str) -> Device:
         id_ = f"nic{index}"

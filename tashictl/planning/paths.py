@@ -30,6 +30,11 @@ class VmPaths(Struct, frozen=True, kw_only=True):
         """The socket of the serial console."""
         return f"{self.run_folder}/serial.sock"
 
+    @property
+    def seed(self) -> str:
+        """The cloud-init seed that the guest reads as a disk."""
+        return f"{self.folder}/seed.iso"
+
     def disk(self, disk: DiskSpec) -> str:
         """The file behind a disk: its overlay, or the image itself when it is persistent."""
         if disk.persistent:

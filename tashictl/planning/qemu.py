@@ -37,8 +37,9 @@ _BEHIND = {
     "nic": ("netdev", "net"),
     "rng": ("rng", "random"),
     "serial": ("chardev", "console"),
+    "seed": ("drive", "seed"),
 }
-_DEVICE_ID = re.compile(r"(disk|nic|rng|serial)(\d+)")
+_DEVICE_ID = re.compile(r"(disk|nic|rng|serial|seed)(\d+)")
 
 
 def version_of(text: str | None) -> tuple[int, ...]:
@@ -127,7 +128,11 @@ def argv(
         *_identity(vm, frozen, accel),
         *_host_side(where),
         *_backends(vm, where),
-        *(word for device in frozen.devices for word in ("-device", _json(_joined(device)))),
+        *(
+            word
+            for device in frozen.devices
+            for word in ("-device", _json(_with_medium(_joined(device), frozen, spec)))
+        ),
     )
 
 
@@ -192,6 +197,8 @@ def _tap_problems(vm: Vm) -> list[TashiError]:
 def _device_problems(frozen: Machine, spec: VmSpec) -> list[TashiError]:
     ids = {str(device["id"]) for device in frozen.devices}
     made = {id_ for id_ in ids if re.fullmatch(r"(disk|nic)\d+", id_)}
+    if spec.seed is None:
+        made |= ids & {machine.SEED}
     wanted = {f"disk{disk.index}" for disk in spec.disks} | {f"nic{n.index}" for n in spec.nics}
     return [
         InvalidRequest("E-MACHINE", f"{id_} is not in both the frozen machine and the request")
@@ -273,6 +280,9 @@ def _backends(vm: Vm, where: VmPaths) -> tuple[str, ...]:
     words = ["-object", _json({"qom-type": "rng-builtin", "id": "random0"})]
     for disk in vm.spec.disks:
         words += ["-blockdev", _json(_blockdev(disk, where))]
+    if vm.spec.seed is not None:
+        seed = _format_node("raw", machine.SEED, where.seed, read_only=True)
+        words += ["-blockdev", _json(seed)]
     for nic in vm.spec.nics:
         words += ["-netdev", _json(_netdev(vm, nic))]
     return tuple(words)
@@ -345,6 +355,21 @@ def _joined(device: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
         return device
     key, behind = _BEHIND[match.group(1)]
     return {**device, key: f"{behind}{match.group(2)}"}
+
+
+def _seed_device(frozen: Machine) -> str:
+    """The device that shows the seed: one of its own, or the CD-ROM drive."""
+    ids = {device["id"] for device in frozen.devices}
+    return machine.SEED if machine.SEED in ids else "cd0"
+
+
+def _with_medium(
+    device: dict[str, str | int | bool], frozen: Machine, spec: VmSpec
+) -> dict[str, str | int | bool]:
+    """The CD-ROM drive with the seed in it, where the seed has no device of its own."""
+    if device["id"] == "cd0" and spec.seed is not None and _seed_device(frozen) == "cd0":
+        return {**device, "drive": machine.SEED}
+    return device
 
 
 def _json(value: object) -> str:

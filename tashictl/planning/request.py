@@ -13,11 +13,11 @@ from tashictl.model.inventory import Inventory
 from tashictl.model.network import Network
 from tashictl.model.settings import Settings
 from tashictl.model.vm import DiskSpec, NicSpec, VmSpec
-from tashictl.planning import addressing, ports, qemu
+from tashictl.planning import addressing, cloudinit, ports, qemu
 
 
 class RawVm(Struct, frozen=True, kw_only=True):
-    """`vm create` as it was typed."""
+    """`vm create` as it was typed, and the contents of the files that it named."""
 
     name: str
     disks: tuple[str, ...] = ()
@@ -28,6 +28,8 @@ class RawVm(Struct, frozen=True, kw_only=True):
     host: str | None = None
     user: str | None = None
     count: str | None = None
+    cloud_init: bytes | None = None  # user-data; may hold passwords
+    ssh_keys: tuple[bytes, ...] = ()  # the contents of files of public keys
 
 
 class NicWish(Struct, frozen=True, kw_only=True):
@@ -68,6 +70,7 @@ def read(raw: RawVm) -> tuple[VmRequest, list[TashiError]]:
         host=raw.host,
         user=raw.user,
     )
+    problems += cloudinit.problems(raw.cloud_init, raw.ssh_keys)
     return request, problems
 
 

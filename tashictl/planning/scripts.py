@@ -19,6 +19,7 @@ from tashictl.model.steps import (
     KillQemu,
     MakeFolder,
     PlaceImage,
+    PlaceSeed,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -91,6 +92,11 @@ qemu-img create -q -f qcow2 -F {base_format} -b {base} {path}.part 2>&1 \
   || {{ rm -f {path}.part; exit 1; }}
 ln {path}.part {path} && rm -f {path}.part"""
 
+# A copy of this script that comes late must not take back what the same operation wrote after it.
+_CREATING = r"""mkdir -p "$D" || exit 1
+grep -qsF "\"phase\":\"running\",\"operation\":$OP," "$D/manifest.json" \
+  || put "$D/manifest.json" 640 {manifest}"""
+
 _STARTED = r"""p=$(qemu_pid) || die 'QEMU has ended'
 t=$(start_time "$p"); b=$(cat /proc/sys/kernel/random/boot_id)
 s=$(printf ',"started":{{"pid":%s,"starttime":%s,"boot_id":"%s"}}}}' "$p" "$t" "$b")
@@ -104,6 +110,11 @@ fi
 has {part} || die {part}' has not the expected sha256'
 sync {part} && mv -f {part} {path}"""
 
+_PLACE_SEED = r"""has() {{ [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = {sha256} ]; }}
+if has {path}; then rm -f {part}; echo 'is there already'; exit 0; fi
+has {part} || die 'the seed did not arrive, or with another sha256'
+chmod 640 {part} && sync {part} && mv -f {part} {path}"""
+
 
 def body(step: Step) -> str:
     """The text that does one step; raises OperationFailed for a step that no script can do."""
@@ -111,7 +122,7 @@ def body(step: Step) -> str:
         case WriteManifest(manifest=manifest, add_started=True):
             return _STARTED.format(manifest=quote(manifest))
         case WriteManifest(manifest=manifest):
-            return f'mkdir -p "$D" && put "$D/manifest.json" 640 {quote(manifest)}'
+            return _CREATING.format(manifest=quote(manifest))
         case CreateOverlay():
             return _OVERLAY.format(
                 path=quote(step.path),
@@ -164,6 +175,10 @@ def _small(step: Step) -> str:
             return f"mkdir -p {quote(path)}"
         case PlaceImage():
             return _PLACE.format(
+                part=quote(step.part), path=quote(step.path), sha256=quote(step.sha256)
+            )
+        case PlaceSeed():
+            return _PLACE_SEED.format(
                 part=quote(step.part), path=quote(step.path), sha256=quote(step.sha256)
             )
         case RemoveFile(path=path):

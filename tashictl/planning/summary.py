@@ -14,8 +14,10 @@ from tashictl.model.steps import (
     KillQemu,
     MakeFolder,
     PlaceImage,
+    PlaceSeed,
     PressPowerButton,
     PutImage,
+    PutSeed,
     QmpCommand,
     RemoveDir,
     RemoveFile,
@@ -65,11 +67,11 @@ def _removal(step: Step) -> str:
             return f"ip link del {tap}"
         case RemoveDir(folder=folder):
             return folder
-        case PutImage(path=path, size_bytes=size):
+        case PutImage(path=path, size_bytes=size) | PutSeed(path=path, size_bytes=size):
             return f"{path}, {show_bytes(size)}"
         case MakeFolder(path=path):
             return path
-        case PlaceImage(path=path, sha256=sha256):
+        case PlaceImage(path=path, sha256=sha256) | PlaceSeed(path=path, sha256=sha256):
             return f"{path}, if its sha256 is {sha256[:8]}…"
         case RemoveFile(path=path):
             return path
@@ -98,10 +100,10 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
         case PlaceImage(sha256=sha256):
             return "sha256", f"{sha256[:12]}… on {step.host}"
         case _:
-            return _told_end(step, data)
+            return _told_end(step, data, message)
 
 
-def _told_end(step: Step, data: Mapping[str, str]) -> tuple[str, str] | None:
+def _told_end(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] | None:
     match step:
         case PressPowerButton():
             return "button", f"pressed {data.get('pressed', '–')}, the guest went"
@@ -111,6 +113,8 @@ def _told_end(step: Step, data: Mapping[str, str]) -> tuple[str, str] | None:
             return "nic", f"{tap} removed"
         case RemoveDir():
             return "folder", "removed"
+        case PlaceSeed(path=path):
+            return "seed", f"{_last(path)}, cloud-init" + (", kept" if message else "")
         case _:
             return None
 

@@ -55,6 +55,9 @@ class Recorder:
     def open_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> ByteStream:
         raise AssertionError
 
+    def open_tcp(self, host: HostConfig, address: str, port: int, deadline_s: float) -> ByteStream:
+        raise AssertionError
+
     def put(
         self, host: HostConfig, source: BinaryIO, path: str, size_bytes: int, deadline_s: float
     ) -> Reply:

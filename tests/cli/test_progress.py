@@ -27,6 +27,15 @@ def test_marks_are_coloured_on_a_terminal_only() -> None:
     assert "\x1b[33m!\x1b[0m" in text
 
 
+def test_what_is_waited_for_is_one_line_that_is_written_over_on_a_terminal_only() -> None:
+    for tty, said in ((True, "\r\x1b[K\x1b[2m·\x1b[0m one\r\x1b[K"), (False, "")):
+        face = stage.face(streams=stage.streams(tty=tty))
+        report = progress.Progress(face)
+        report.waits("one")
+        report.waits("")
+        assert face.streams.stderr.getvalue() == said  # type: ignore[attr-defined]
+
+
 def test_for_programs_only_warnings_come_unless_more_is_asked_for() -> None:
     assert told(stage.face(output=options.Output.JSON)) == "! dns: deferred\n"
     assert "placed" in told(stage.face(output=options.Output.JSON, verbose=1))

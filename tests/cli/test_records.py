@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from tashictl.cli import listings, records, tables
 from tashictl.model.cluster import Host
@@ -8,7 +9,7 @@ from tashictl.model.host import HostConfig, HostFacts, HostRecord, HostState
 from tashictl.model.image import Image
 from tashictl.model.network import Network
 from tashictl.model.operation import Operation, Status, StepView
-from tashictl.model.vm import Machine, OperationKind, OperationRef, VmSpec
+from tashictl.model.vm import Machine, OperationKind, OperationRef, Seed, VmSpec
 from tests.cli import stage
 
 FACTS = HostFacts(
@@ -124,6 +125,7 @@ def test_a_vm_is_written_as_the_contract_says() -> None:
                 "ssh_port": None,
             }
         ],
+        "seed": None,
         "hints": {"rack": "r1"},
         "arch": "x86_64",
         "machine": "pc-i440fx-7.2",
@@ -157,7 +159,8 @@ def test_a_host_that_was_never_probed_has_nulls() -> None:
     assert unseen["decayed"] is True
 
 
-FULL_VM = stage.vm(1, operation=OperationRef(id=1, kind=OperationKind.CREATE, started="x"))
+_BUSY = stage.vm(1, operation=OperationRef(id=1, kind=OperationKind.CREATE, started="x"))
+FULL_VM = replace(_BUSY, spec=replace(_BUSY.spec, seed=Seed(sha256="9f3a", size_bytes=73728)))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ MARK = "written-by-the-guest"
 KEYS = {
     *("id", "name", "uuid", "state", "wanted", "observed", "operation", "host", "user", "cores"),
     *("memory_mib", "disks", "nics", "hints", "arch", "machine", "decayed", "created", "started"),
-    *("pid", "reason"),
+    *("pid", "reason", "seed"),
 }
 
 

@@ -24,6 +24,7 @@ from tashictl.model.steps import (
     Fence,
     KillQemu,
     PlaceImage,
+    PlaceSeed,
     RemoveDir,
     RemoveTap,
     StartQemu,
@@ -135,7 +136,7 @@ class Host:
                 assert uuid not in self.running
                 self.manifests.pop(uuid, None)
                 self.overlays = {o for o in self.overlays if not o.startswith(f"{folder}/")}
-            case PlaceImage(part=part, path=path):
+            case PlaceImage(part=part, path=path) | PlaceSeed(part=part, path=path):
                 self.files[path] = self.files.pop(part, self.files.get(path, b""))
             case CheckImage() | _:
                 pass
@@ -235,6 +236,8 @@ class Remote:
         self.probe_fault: dict[str, Fault] = {}
         self.dropped: list[str] = []
         self.put_fault: Reply | None = None
+        self.put_interrupted = False
+        self.guests: dict[tuple[str, str, int], Callable[[], ports.Stream]] = {}
         self.streams: list[Stream] = []
         self._journals = journals
         self._clock = clock
@@ -356,11 +359,22 @@ class Remote:
         self.streams.append(stream)
         return stream
 
+    def open_tcp(
+        self, host: HostConfig, address: str, port: int, deadline_s: float
+    ) -> ports.Stream:
+        answer = self.guests.get((host.name, address, port))
+        if answer is None:
+            self._clock.sleep(1.0)
+            raise Unreachable("E-TCP-TIMEOUT", "no answer to the TCP connection", host=host.name)
+        return answer()
+
     def put(
         self, host: HostConfig, source: BinaryIO, path: str, size_bytes: int, deadline_s: float
     ) -> Reply:
         if host.name in self.down:
             return Reply(fault=Fault.REFUSED)
+        if self.put_interrupted:
+            raise KeyboardInterrupt
         if self.put_fault is not None:
             return self.put_fault
         data = source.read()

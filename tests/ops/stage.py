@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from tashictl.adapters.journals import FileJournals
 from tashictl.adapters.locks import FileLocks
+from tashictl.adapters.seed import FileSeeds
 from tashictl.adapters.store.create import create
 from tashictl.adapters.store.tiny import TinyStore, TinyTransaction
 from tashictl.model.host import HostConfig, HostFacts, HostRecord
@@ -88,6 +89,7 @@ class Report:
         self.notes: list[str] = []
         self.steps: list[str] = []
         self.warnings: list[str] = []
+        self.waited: list[str] = []
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -98,6 +100,9 @@ class Report:
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    def waits(self, text: str) -> None:
+        self.waited.append(text)
 
 
 class Store(TinyStore):
@@ -178,6 +183,7 @@ class Stage:
             who=Who(),
             faults=self.faults,
             report=self.report,
+            seeds=FileSeeds(f"{self.folder}/seeds"),
         )
         names = [f"node{n}" for n in range(1, hosts + 1)]
         self.context = Context(
@@ -208,6 +214,10 @@ class Stage:
     def host(self, name: str = "node1") -> Host:
         """What is on a host."""
         return self.remote.hosts[name]
+
+    def seeds_left(self) -> list[str]:
+        """The cloud-init seeds that are kept."""
+        return sorted(p.name for p in (self.folder / "seeds").glob("*"))
 
     def status(self, operation: int) -> str:
         """How an operation stands, as its journal says."""

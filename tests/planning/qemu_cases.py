@@ -11,7 +11,7 @@ import msgspec
 
 from tashictl.model.host import HostFacts
 from tashictl.model.settings import QemuSettings, Settings
-from tashictl.model.vm import DiskSpec, Machine, NicSpec, Vm, VmSpec
+from tashictl.model.vm import DiskSpec, Machine, NicSpec, Seed, Vm, VmSpec
 from tashictl.planning import machine, qemu
 
 GOLDEN = Path(__file__).parent / "golden" / "qemu"
@@ -31,6 +31,7 @@ _DISKS = (
     DiskSpec(index=0, name="demo.qcow2"),
     DiskSpec(index=1, name="data/big.img", persistent=True, format="raw"),
 )
+_SEED = Seed(sha256="9f3a" * 16, size_bytes=73728)
 # name: (spec, [Qemu] machine, accelerator)
 CASES = {
     "plain": (VmSpec(disks=_DISKS[:1], nics=_NICS[:1]), "pc", "tcg"),
@@ -69,6 +70,13 @@ CASES = {
             hints={"diskInterface": "ide", "nicModel": "rtl8139", "cpumodel": "max"},
         ),
         "q35",
+        "tcg",
+    ),
+    "pc-seed": (VmSpec(disks=_DISKS[:1], nics=_NICS[:1], seed=_SEED), "pc", "tcg"),
+    "q35-seed": (VmSpec(disks=_DISKS[:1], nics=_NICS[:1], seed=_SEED), "q35", "tcg"),
+    "pc-ide-seed": (
+        VmSpec(disks=_DISKS[:1], nics=_NICS[:1], hints={"diskInterface": "ide"}, seed=_SEED),
+        "pc",
         "tcg",
     ),
 }

@@ -20,6 +20,7 @@ from tashictl.model.steps import (
     KillQemu,
     MakeFolder,
     PlaceImage,
+    PlaceSeed,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -70,6 +71,12 @@ STEPS: dict[str, Step] = {
     "make-folder": MakeFolder(**HOST, path=f"{_IMAGES}/sub"),
     "place-image": PlaceImage(
         **HOST, part=f"{_IMAGES}/a.img.part", path=f"{_IMAGES}/a.img", sha256=_SHA256
+    ),
+    "place-seed": PlaceSeed(
+        **AT,
+        part=f"{AT['folder']}/seed.iso.part",
+        path=f"{AT['folder']}/seed.iso",
+        sha256=_SHA256,
     ),
     "remove-file": RemoveFile(**HOST, path=f"{_IMAGES}/a.img.part"),
 }

@@ -14,6 +14,7 @@ from tashictl.model.steps import (
     Batch,
     PressPowerButton,
     PutImage,
+    PutSeed,
     QmpCommand,
     Step,
     WriteManifest,
@@ -22,6 +23,7 @@ from tashictl.planning import scripts, shell
 from tests.planning import script_cases as cases
 
 # No NUL: neither an argument nor a shell variable can hold one; JSON text and settings have none.
+_OWN = {AwaitQmp, PressPowerButton, PutImage, PutSeed, QmpCommand}
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
 
 
@@ -39,9 +41,8 @@ def test_there_is_no_golden_file_without_a_case() -> None:
 def test_every_kind_of_step_has_a_text_or_is_the_controllers_own() -> None:
     kinds: set[type] = set(get_args(model.Step))
 
-    own = {AwaitQmp, PutImage, QmpCommand, PressPowerButton}
-    assert {k for k in kinds if not k.scripted} == own  # type: ignore[attr-defined]
-    assert {type(s) for s in cases.STEPS.values()} == kinds - own
+    assert {k for k in kinds if not k.scripted} == _OWN  # type: ignore[attr-defined]
+    assert {type(s) for s in cases.STEPS.values()} == kinds - _OWN
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,7 @@ def test_every_kind_of_step_has_a_text_or_is_the_controllers_own() -> None:
         PutImage(**cases.HOST, path="/a.part", size_bytes=1, sha256="0"),
         QmpCommand(**cases.AT, socket="/run/qmp.sock", command="stop"),
         PressPowerButton(**cases.AT, socket="/run/qmp.sock", timeout_s=1),
+        PutSeed(**cases.AT, path="/seed.iso.part", size_bytes=1, sha256="0"),
     ],
 )
 def test_a_step_of_the_controllers_own_has_no_script(step: Step) -> None:

@@ -1,12 +1,13 @@
 import pytest
 
-from tashictl.model.steps import AwaitQmp, PutImage, Step
+from tashictl.model.steps import AwaitQmp, PutImage, PutSeed, Step
 from tashictl.planning import summary
 from tests.planning.script_cases import AT, HOST, STEPS
 
 EVERY: dict[str, Step] = {
     **STEPS,
     "await-qmp": AwaitQmp(**AT, socket=f"{AT['run_folder']}/qmp.sock"),
+    "put-seed": PutSeed(**AT, path="/seed.iso.part", size_bytes=73_728, sha256="9f3a"),
     "put-image": PutImage(**HOST, path="/a.img.part", size_bytes=14_000_000, sha256="9f3a"),
 }
 WORDS = {
@@ -26,6 +27,8 @@ WORDS = {
     "make-folder": "images/sub",
     "place-image": "9f3a9f3a…",
     "remove-file": "a.img.part",
+    "place-seed": "9f3a9f3a…",
+    "put-seed": "72",
     "put-image": "13.4 MiB",
 }
 
@@ -57,6 +60,9 @@ def test_each_step_is_told_in_one_line_that_names_its_thing(name: str) -> None:
         ("remove-dir", {}, "", ("folder", "removed")),
         ("write-manifest", {}, "", None),
         ("write-ifup", {}, "", None),
+        ("put-seed", {}, "", None),
+        ("place-seed", {}, "", ("seed", "seed.iso, cloud-init")),
+        ("place-seed", {}, "is there already", ("seed", "seed.iso, cloud-init, kept")),
     ],
 )
 def test_what_is_told_of_a_step_that_was_done(

@@ -18,7 +18,7 @@ from tashictl.adapters.sim.faults import AT_THE_MONITOR, Moment, Planned, Point
 _ANYWHERE = ("kill", "power", "lostpower", "int", "stop", "nospace", "down", "reboot")
 _AT_HOST = (*_ANYWHERE, "cut", "trunc", "full", "fail", "hang", "stall")
 _AT_SEND = (*_ANYWHERE, "cut", "full")
-_UNSCRIPTED = (*AT_THE_MONITOR, "PutImage", "Port")
+_UNSCRIPTED = (*AT_THE_MONITOR, "PutImage", "PutSeed", "Port")
 _AT_PORT = ("kill", "power", "lostpower", "int", "stop", "nospace")
 _BATCH = ("late", "latemid", "lost")  # what befalls a whole script
 ALL_KINDS = frozenset(
@@ -67,7 +67,7 @@ def kinds_at(point: Point) -> tuple[str, ...]:
     """What may go wrong at a point."""
     if point.step == "Port":
         return _AT_PORT
-    if point.step == "PutImage":
+    if point.step in ("PutImage", "PutSeed"):
         return (*_ANYWHERE, "cut", "full", "late") if point.moment is Moment.BEFORE else _ANYWHERE
     if point.step in AT_THE_MONITOR:
         deaf = point.step == "PressPowerButton" and point.moment is Moment.BEFORE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -50,6 +51,38 @@ class Quiet:
 
     def warn(self, text: str) -> None:
         self.lines.append(text)
+
+    def waits(self, text: str) -> None:
+        self.lines.append(text)
+
+
+class SimSeeds:
+    """One controller's way to the seeds that its cluster directory keeps; each use is a moment."""
+
+    def __init__(self, kept: dict[str, bytes], alive: Callable[[str], None]) -> None:
+        self._kept = kept
+        self._alive = alive
+
+    def make(self, texts: Mapping[str, bytes]) -> bytes:
+        return b"volume\n" + b"".join(name.encode() + b"\n" + texts[name] for name in sorted(texts))
+
+    def keep(self, uuid: str, data: bytes) -> None:
+        self._alive("keep a seed")
+        self._kept[uuid] = data
+        self._alive("seed kept")
+
+    def read(self, uuid: str) -> bytes | None:
+        self._alive("read a seed")
+        return self._kept.get(uuid)
+
+    def forget(self, uuid: str) -> None:
+        self._alive("forget a seed")
+        self._kept.pop(uuid, None)
+
+    def forget_but(self, uuids: Iterable[str]) -> None:
+        wanted = set(uuids)
+        for uuid in [u for u in self._kept if u not in wanted]:
+            del self._kept[uuid]
 
 
 class NoTrust:

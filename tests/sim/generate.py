@@ -18,9 +18,10 @@ from tests.sim.play import Played, play
 MOMENTS = {
     **dict.fromkeys(AT_THE_MONITOR, (Moment.BEFORE, Moment.SENT, Moment.AFTER)),
     "PutImage": (Moment.BEFORE, Moment.AFTER),
+    "PutSeed": (Moment.BEFORE, Moment.AFTER),
 }
 FAMILIES = (
-    *("create", "count", "destroy", "schedule", "import"),
+    *("create", "count", "destroy", "schedule", "import", "seeded"),
     *("pause", "unpause", "reset", "shutdown"),
 )
 AFTER = {
@@ -33,6 +34,7 @@ AFTER = {
     "unpause": ("destroy", "unpause", "resume", "pause"),
     "reset": ("destroy", "reset", "resume", "undo"),
     "shutdown": ("destroy", "shutdown", "create", "resume", "undo"),
+    "seeded": ("destroy", "seeded", "resume", "undo"),
 }
 BEFORE = {
     "create": (),
@@ -44,14 +46,18 @@ BEFORE = {
     "unpause": (Command("create"), Command("pause")),
     "reset": (Command("create"),),
     "shutdown": (Command("create"),),
+    "seeded": (),
 }
+# Of a family that is like another one only what it adds is played.
+ONLY = {"seeded": ("PutSeed", "PlaceSeed", "Port")}
 
 
 def singles(verb: str, seed: int) -> Iterator[Case]:
     """One fault, then each next command."""
     setup = BEFORE[verb]
     bare = play(Case((*setup, Command(verb))), seed)
-    for fault, alone in faults_at(bare.traces[-1]):
+    points = [p for p in bare.traces[-1] if p.step in ONLY.get(verb, (p.step,))]
+    for fault, alone in faults_at(points):
         faulted = Command(verb, (fault,), alone)
         for following in AFTER[verb]:
             yield Case((*setup, faulted, Command(following)))

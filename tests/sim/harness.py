@@ -37,7 +37,7 @@ from tashictl.ops import host as host_ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
 from tests.sim.commits import Commits
-from tests.sim.doubles import NoTrust, Quiet, SimDice, SimWho
+from tests.sim.doubles import NoTrust, Quiet, SimDice, SimSeeds, SimWho
 from tests.sim.things import (
     CLUSTER,
     CONTRACT,
@@ -63,6 +63,7 @@ class Cluster:
             self.timeline, [SimHost(name, self.timeline, self.watch) for name in names]
         )
         self.disk_full = False
+        self.seeds: dict[str, bytes] = {}
         self.commits = Commits(self.watch, self.network.hosts)
         self.dice = SimDice(random.Random(seed))
         self.context = Context(
@@ -142,6 +143,7 @@ class Controller(Verbs):
             who=who,
             faults=FaultPoints(self.moment, split_at),
             report=self.report,
+            seeds=SimSeeds(cluster.seeds, self.alive),
         )
 
     # -- what befalls it

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,10 +14,18 @@ from msgspec.structs import replace
 from tashictl.adapters.sim.faults import Planned, Point
 from tashictl.adapters.sim.host import SimHost
 from tashictl.model.vm import TashiState, Vm
-from tashictl.ops import powering
+from tashictl.ops import powering, seeding
 from tests.sim.cases import Case, Command
 from tests.sim.harness import Cluster, Controller, a_cluster
-from tests.sim.things import IMAGE, IMPORTED, NAME, SETTINGS, foreign_things, traces_on
+from tests.sim.things import (
+    IMAGE,
+    IMPORTED,
+    NAME,
+    SETTINGS,
+    USER_DATA,
+    foreign_things,
+    traces_on,
+)
 
 BYSTANDER = "other"
 _FAR_S = 4_000_000_000
@@ -87,6 +97,7 @@ def _carry_out(
         "create": controller.create,
         "count": controller.count,
         "wipe": controller.wipe,
+        "seeded": controller.seeded,
         "destroy": controller.destroy,
         "resume": controller.resume,
         "undo": controller.undo,
@@ -103,6 +114,7 @@ _DEFINITE = {
     "create": {"ok", "E-EXISTS"},
     "count": {"ok", "E-EXISTS"},
     "wipe": {"ok"},
+    "seeded": {"ok", "E-EXISTS"},
     "destroy": {"ok", "E-NO-VM"},
     "resume": {"ok", "nothing", "E-EXEC"},  # the fault may have ended its QEMU
     "undo": {"ok", "nothing", "E-FORWARD"},
@@ -125,7 +137,7 @@ def check_definite(cluster: Cluster, verb: str, outcome: str) -> None:
         return
     if verb == "destroy" and vm is not None:
         watch.problem(f"destroyed, but there is a record: {vm.state.name}")
-    if verb == "create" and (vm is None or vm.operation is not None):
+    if verb in ("create", "seeded") and (vm is None or vm.operation is not None):
         watch.problem(f"created, but the record is {vm.state.name if vm else 'not there'}")
     if verb == "shutdown" and outcome == "ok" and vm is not None:
         watch.problem(f"shut down, but there is a record: {vm.state.name}")
@@ -186,6 +198,7 @@ def finish(cluster: Cluster) -> None:
     cluster.run_out()
     check_owned(cluster)
     check_image(cluster)
+    check_seeds(cluster)
     outcome = cluster.controller().check()
     if outcome != "ok":
         cluster.watch.problem(f"host check: {outcome}")
@@ -253,12 +266,30 @@ def _check_whole(cluster: Cluster, vm: Vm) -> None:
             ("overlay", f"{folder}/disk0.qcow2" in host.files),
             ("TAP", host.taps.get(f"tashi{vm.id}.0")),
             ("running manifest", '"phase":"running"' in manifest and '"started"' in manifest),
+            ("seed", vm.spec.seed is None or f"{folder}/seed.iso" in host.files),
             ("no .part", not [p for p in host.below(folder) if p.endswith(".part")]),
         )
         if not there
     ]
     if lacks:
         cluster.watch.problem(f"runs, but not whole: {lacks}")
+
+
+def check_seeds(cluster: Cluster) -> None:
+    """A seed is kept while it may still be sent, and no longer; its content is nowhere else."""
+    waiting = {vm.uuid for vm in cluster.state().vms.values() if seeding.may_be_sent(vm)}
+    if waiting - set(cluster.seeds):
+        cluster.watch.problem("a VM that waits has lost its seed")
+    world = cluster.controller().world
+    with world.store.transaction() as tx:  # what a death has left, the next change removes
+        seeding.tidy(world, tx.state)
+    if set(cluster.seeds) - waiting:
+        cluster.watch.problem("the seed of a VM that runs or is gone is still kept")
+    secret = USER_DATA.splitlines()[1]
+    for folder, _, names in os.walk(cluster.folder):
+        for name in names:
+            if secret in (Path(folder) / name).read_bytes():
+                cluster.watch.problem(f"what a seed holds is in {folder}/{name}")
 
 
 def check_empty(cluster: Cluster, when: str) -> None:

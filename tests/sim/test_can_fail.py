@@ -9,10 +9,13 @@ import pytest
 from tashictl.adapters.sim.faults import FaultPoints, Moment
 from tashictl.adapters.sim.host import SimHost
 from tashictl.adapters.sim.script import Run
+from tashictl.adapters.sim.steps import Body
 from tashictl.model.settings import Settings
-from tashictl.model.steps import KillQemu, Plan, RemoveDir, RemoveTap
+from tashictl.model.steps import KillQemu, Plan, PutSeed, RemoveDir, RemoveTap
 from tashictl.model.vm import Vm
-from tashictl.ops import execute
+from tashictl.ops import execute, seeding
+from tashictl.ops.context import Context
+from tashictl.ops.ports import World
 from tashictl.planning import create as create_plan
 from tashictl.planning import destroy as destroy_plan
 from tests.sim.cases import parse
@@ -114,6 +117,40 @@ MISTAKES: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], str]] = {
         _death_is_swallowed,
         ("create/StartQemu/before/kill+destroy",),
         "dead controller",
+    ),
+}
+
+
+def _seeds_are_not_forgotten(patch: Patch) -> None:
+    patch.setattr(seeding, "forget", lambda *_: None)
+    patch.setattr(seeding, "tidy", lambda *_: None)
+
+
+def _seeds_are_forgotten_too_early(patch: Patch) -> None:
+    real = seeding.send
+
+    def send(world: World, context: Context, step: PutSeed, begun: Callable[[], None]) -> None:
+        real(world, context, step, begun)
+        world.seeds.forget(step.uuid)
+
+    patch.setattr(seeding, "send", send)
+
+
+def _the_first_script_always_writes(patch: Patch) -> None:
+    patch.setattr(Body, "_is_further", lambda *_: False)
+
+
+MISTAKES |= {
+    "a seed stays on the controller": (_seeds_are_not_forgotten, ("seeded",), "still kept"),
+    "a seed goes before the VM runs": (
+        _seeds_are_forgotten_too_early,
+        ("pend+schedule/PlaceSeed/sent/fail+schedule",),
+        "lost its seed",
+    ),
+    "a late copy takes the manifest back": (
+        _the_first_script_always_writes,
+        ("seeded/WriteManifest/before/dup+seeded",),
+        "not whole",
     ),
 }
 

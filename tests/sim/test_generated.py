@@ -9,8 +9,15 @@ import pytest
 from tests.sim.generate import FAMILIES, Report, family, uncovered
 
 SEED = 20260301
-PAIRS = {"create": 300, "destroy": 200, "schedule": 100, "import": 100, "shutdown": 100}
-SHARE = {"count": 0.2, "schedule": 0.4, "shutdown": 0.4}
+PAIRS = {
+    "create": 300,
+    "destroy": 200,
+    "schedule": 100,
+    "import": 100,
+    "seeded": 60,
+    "shutdown": 100,
+}
+SHARE = {"count": 0.2, "schedule": 0.4, "seeded": 0.4, "shutdown": 0.4}
 # Step kinds that no operation plans yet.
 UNPLANNED = {"step RemoveFile: in no plan that is played"}
 _reports: dict[str, Report] = {}

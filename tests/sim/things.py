@@ -22,6 +22,7 @@ NETWORKS = (
 )
 CONTRACT = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 130})
 NAME = "web"
+USER_DATA = b"#cloud-config\npassword: kept-to-ourselves\n"
 IMAGE = "new/image.raw"
 IMPORTED = "all that is in it " * 20
 

@@ -18,7 +18,7 @@ from tashictl.ops.context import Context
 from tashictl.ops.ports import World
 from tashictl.planning import images
 from tashictl.planning.request import RawVm
-from tests.sim.things import IMAGE, IMPORTED, NAME
+from tests.sim.things import IMAGE, IMPORTED, NAME, USER_DATA
 from tests.sim.watched import WatchedStore
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ class Verbs:
         wish = {"disks": ("base.qcow2", "data.qcow2:persistent"), "nics": ("1", "2"), **changes}
         raw = RawVm(name=name, **wish)
         return self.command(lambda: vm_ops.create(self.world, self.context, raw))
+
+    def seeded(self) -> str:
+        """Create a VM with a cloud-init seed."""
+        return self.create(disks=("base.qcow2",), cloud_init=USER_DATA)
 
     def count(self) -> str:
         """Create two at once; the first error if there is one."""
@@ -85,12 +89,12 @@ class Verbs:
         return self.command(lambda: recover.resume(self.world, self.context, operation))
 
     def pend(self) -> str:
-        """Leave a VM Pending: no host answers while it is asked for."""
+        """Leave a VM with a seed Pending: no host answers while it is asked for."""
         for host in self.cluster.hosts:
             host.reachable = False
         self.check()
         self.dead = False
-        outcome = self.create()
+        outcome = self.create(cloud_init=USER_DATA)
         self.cluster.heal()
         self.dead = False
         self.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import BinaryIO
@@ -177,6 +178,8 @@ class SimRemote:
         if line.unsent or not sim.reachable:
             line.unsent = False
             return Reply(fault=Fault.CUT, detail="simulated")
+        if posixpath.dirname(path) not in sim.folders:
+            return Reply(rc=1, err=f"{path}: No such file or directory\n".encode(), sent=True)
         data = source.read(size_bytes).decode("latin-1")
         if sim.full:
             return Reply(rc=1, err=b"cat: write error: No space left on device\n", sent=True)
@@ -213,6 +216,11 @@ class SimRemote:
             raise Unreachable("E-EXEC", f"{unix_path}: nobody listens", host=host.name)
         self.line.renew()
         return SimStream(self._timeline, sim, process, self.line)
+
+    def open_tcp(self, host: HostConfig, address: str, port: int, deadline_s: float) -> SimStream:
+        """Refused: nothing listens in a simulated guest."""
+        del deadline_s
+        raise Unreachable("E-REFUSED", f"{address} port {port} refuses", host=host.name)
 
     def forward(self, host: HostConfig, unix_path: str) -> AbstractContextManager[tuple[str, int]]:
         """Refused: there are no ports in this world."""

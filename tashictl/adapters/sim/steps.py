@@ -22,6 +22,7 @@ from tashictl.model.steps import (
     KillQemu,
     MakeFolder,
     PlaceImage,
+    PlaceSeed,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -48,6 +49,7 @@ class Body:
         self.host = host
         self.step = step
         self.uuid = fence.uuid
+        self.operation = fence.operation
         self.data: dict[str, str] = {}
         self.said = ""
         self.qemu_exits = False  # a fault: QEMU ends before it opens its sockets
@@ -82,6 +84,8 @@ class Body:
                 yield from self._remove_dir(self.step)
             case PlaceImage():
                 yield from self._place(self.step)
+            case PlaceSeed():
+                yield from self._place_seed(self.step)
             case _:
                 self._do_at_once(self.step)
 
@@ -126,8 +130,15 @@ class Body:
             text += f',"started":{msgspec.json.encode(started).decode()}}}'
         else:
             self.host.folders.add(step.folder)
+            if self._is_further(step):
+                return
         self.host.watch.made(self.host.name, self.uuid, "a manifest")
         yield from self._put(f"{step.folder}/manifest.json", text)
+
+    def _is_further(self, step: WriteManifest) -> bool:
+        """Whether a later script of the same operation has written the manifest."""
+        done = f'"phase":"running","operation":{self.operation},'
+        return done in self.host.text(f"{step.folder}/manifest.json")
 
     def _create_overlay(self, step: CreateOverlay) -> Pace:
         if step.path in self.host.files:
@@ -257,6 +268,17 @@ class Body:
         part = self.host.files.get(step.part)
         if part is None or _sha256(part.text) != step.sha256:
             raise Died(f"{step.part} has not the expected sha256")
+        self.host.files[step.path] = self.host.files.pop(step.part)
+
+    def _place_seed(self, step: PlaceSeed) -> Pace:
+        yield _SLOW_S
+        if _sha256(self.host.text(step.path)) == step.sha256:
+            self.host.files.pop(step.part, None)
+            self.said = "is there already"
+            return
+        part = self.host.files.get(step.part)
+        if part is None or _sha256(part.text) != step.sha256:
+            raise Died("the seed did not arrive, or with another sha256")
         self.host.files[step.path] = self.host.files.pop(step.part)
 
 

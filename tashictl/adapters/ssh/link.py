@@ -142,6 +142,13 @@ class Link:
         """A channel to a unix socket (OpenSSH's PROTOCOL, 2.4); raises Down(EXEC) when refused."""
         return self._channel("direct-streamlocal@openssh.com", (unix_path, "", 0), deadline_s, None)
 
+    def tcp_channel(
+        self, address: str, port: int, deadline_s: float
+    ) -> contextlib.AbstractContextManager[Channel]:
+        """A channel to a TCP port (RFC 4254, 7.2); raises Down(EXEC) when it is refused."""
+        words = (address, port, "127.0.0.1", 0)
+        return self._channel("direct-tcpip", words, deadline_s, None)
+
     def guard(self, deadline_s: float) -> contextlib.AbstractContextManager[None]:
         """Cut the connection if the block outlives the deadline (a write to a full socket can)."""
         return self.watchdog.guard(deadline_s + _GRACE_S, self.wire.expire)

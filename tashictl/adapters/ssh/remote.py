@@ -100,6 +100,21 @@ class SshRemote:
         except Down as down:
             raise error_of(down, host.name) from down
 
+    def open_tcp(
+        self, host: HostConfig, address: str, port: int, deadline_s: float
+    ) -> ChannelStream:
+        """Connect to a TCP port as the host sees it; raises Unreachable (E-EXEC when refused)."""
+        with contextlib.ExitStack() as stack:
+            try:
+                link, _ = self._pool.get(self._config.route(host), deadline_s)
+                channel = stack.enter_context(link.tcp_channel(address, port, deadline_s))
+            except Down as down:
+                # A port that is silent says nothing about the connection to the host.
+                if down.fault is Fault.CUT:
+                    self._pool.drop(host.name)
+                raise error_of(down, host.name) from down
+            return ChannelStream(host.name, link, channel, stack.pop_all().close)
+
     def put(
         self, host: HostConfig, source: BinaryIO, path: str, size_bytes: int, deadline_s: float
     ) -> Reply:

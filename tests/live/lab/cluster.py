@@ -55,7 +55,12 @@ def inventory(lab: Lab, *, user: str = "root") -> str:
         "hosts:",
     ]
     lines += [f"  {host.name}: {{address: {host.address}}}" for host in lab.hosts]
-    lines += ["networks:", "  - {id: 1, name: lan, bridge: vmbr, default: true}"]
+    net = lab.wiring.vm_subnet
+    lines += [
+        "networks:",
+        "  - {id: 1, name: lan, bridge: vmbr, default: true, "
+        f"cidr: {net}.0/24, range: {net}.10-{net}.199, gateway: {net}.254}}",
+    ]
     return "".join(f"{line}\n" for line in lines)
 
 

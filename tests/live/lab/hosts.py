@@ -195,6 +195,7 @@ class Lab:
                 f"addr add {wiring.controller_address}/24 dev {wiring.mgmt_bridge}",
                 f"link set {wiring.mgmt_bridge} up",
                 f"link add {wiring.vm_bridge} {bridge}",
+                f"addr add {wiring.vm_subnet}.254/24 dev {wiring.vm_bridge}",
                 f"link set {wiring.vm_bridge} up",
             ]
         )

@@ -41,7 +41,7 @@ def take(base_dir: Path | None = None) -> Slot:
             continue
         _bury(fd)
         subnet = f"10.77.{number}"
-        if _in_use(subnet):
+        if _in_use(subnet) or _in_use(f"10.88.{number}"):
             path.unlink(missing_ok=True)
             os.close(fd)
             continue

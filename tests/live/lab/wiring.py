@@ -23,6 +23,11 @@ class Wiring:
         return f"{self.subnet}.254"
 
     @property
+    def vm_subnet(self) -> str:
+        """The first three parts of the guests' /24; .254 in it is the test process."""
+        return "10.88." + self.subnet.rpartition(".")[2]
+
+    @property
     def mgmt_bridge(self) -> str:
         """Bridge of the management network, in the test process's network namespace."""
         return f"{traces.mark(self.lab_id)}m"

@@ -1,1 +1,3 @@
-mkdir -p "$D" && put "$D/manifest.json" 640 '{"uuid":"7c1e0000-0000-4000-8000-000000000001","generation":1,"name":"it'"'"'s"}'
+mkdir -p "$D" || exit 1
+grep -qsF "\"phase\":\"running\",\"operation\":$OP," "$D/manifest.json" \
+  || put "$D/manifest.json" 640 '{"uuid":"7c1e0000-0000-4000-8000-000000000001","generation":1,"name":"it'"'"'s"}'

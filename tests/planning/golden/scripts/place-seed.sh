@@ -1,0 +1,4 @@
+has() { [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = 9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a ]; }
+if has /var/lib/tashi/0123456789ab/7c1e0000-0000-4000-8000-000000000001/seed.iso; then rm -f /var/lib/tashi/0123456789ab/7c1e0000-0000-4000-8000-000000000001/seed.iso.part; echo 'is there already'; exit 0; fi
+has /var/lib/tashi/0123456789ab/7c1e0000-0000-4000-8000-000000000001/seed.iso.part || die 'the seed did not arrive, or with another sha256'
+chmod 640 /var/lib/tashi/0123456789ab/7c1e0000-0000-4000-8000-000000000001/seed.iso.part && sync /var/lib/tashi/0123456789ab/7c1e0000-0000-4000-8000-000000000001/seed.iso.part && mv -f /var/lib/tashi/0123456789ab/7c1e0000-0000-4000-8000-000000000001/seed.iso.part /var/lib/tashi/0123456789ab/7c1e0000-0000-4000-8000-000000000001/seed.iso
