@@ -16,6 +16,7 @@ The tree (exit code in brackets, the contract of the command line)::
     +-- FaultsFound     [9]    differences or faults were found, nothing was changed
     +-- Interrupted   [130]    Ctrl-C; what was in flight was undone or is listed
     +-- Problems               several of the above at once; see there for the code
+        +-- SummedUp           the errors of several targets, the first one sums them up
 """
 
 from __future__ import annotations
@@ -143,14 +144,18 @@ class Problems(TashiError):
 
     @property
     def code_for_exit(self) -> int:
-        """The exit code by the contract's precedence: 2 before 5 before 8, then the rest.
-
-        A first one that sums up the others (partial, interrupted) gives its own.
-        """
-        if isinstance(self.problems[0], PartialResult | Interrupted):
-            return self.problems[0].exit_code
+        """The exit code by the contract's precedence: 2 before 5 before 8, then the rest."""
         codes = {p.exit_code for p in self.problems}
         return next((c for c in _PRECEDENCE if c in codes), 1)
+
+
+class SummedUp(Problems):
+    """What went wrong with several targets, behind an error that sums it up and gives the code."""
+
+    @property
+    def code_for_exit(self) -> int:
+        """The exit code of the first."""
+        return self.problems[0].exit_code
 
 
 def raise_all(problems: Iterable[TashiError]) -> None:

@@ -33,7 +33,7 @@ def test_each_error_has_the_exit_code_of_the_contract(kind: type[TashiError], co
 def test_there_is_no_error_without_a_code_here_and_a_place_in_the_drawing() -> None:
     kinds = {k for k in every(TashiError) if k.__module__ == errors.__name__}
 
-    assert kinds - {TashiError, Problems} == set(CODES)
+    assert kinds - {TashiError, Problems, errors.SummedUp} == set(CODES)
     drawn = errors.__doc__ or ""
     for kind in kinds:
         assert kind.__name__ in drawn
@@ -69,6 +69,13 @@ def test_several_problems_are_raised_together_in_their_order() -> None:
 
     assert caught.value.problems == two
     assert (caught.value.what, exit_code_of(caught.value)) == ("a; b", 5)
+
+
+def test_what_sums_up_the_others_gives_the_code() -> None:
+    others = (errors.InvalidRequest("E-A", "a"), errors.Unreachable("E-B", "b"))
+
+    assert exit_code_of(errors.SummedUp([errors.PartialResult("E-PARTIAL", "x"), *others])) == 4
+    assert exit_code_of(errors.SummedUp([errors.Interrupted("E-I", "x"), *others])) == 130
 
 
 kinds = st.sampled_from(sorted(CODES, key=lambda kind: kind.__name__))

@@ -24,6 +24,7 @@ from tashictl.errors import (
     NoSuchTarget,
     PartialResult,
     Problems,
+    SummedUp,
     TashiError,
     raise_all,
 )
@@ -221,7 +222,7 @@ def _summed(
         )
     else:
         return errors[0] if len(errors) == 1 else Problems(errors)
-    return Problems([summary, *(e for e in errors if e.code != "E-NOT-BEGUN")])
+    return SummedUp([summary, *(e for e in errors if e.code != "E-NOT-BEGUN")])
 
 
 def _grouped(failed: Sequence[Result]) -> list[TashiError]:

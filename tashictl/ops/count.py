@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tashictl.errors import Problems, TashiError, raise_all
+from tashictl.errors import Interrupted, Problems, TashiError, raise_all
 from tashictl.model.state import State
 from tashictl.model.vm import Vm
 from tashictl.ops import finish
@@ -70,6 +70,14 @@ def create_many(world: World, context: Context, raw: RawVm, watcher: Watcher) ->
                 _claim(world, context, tx, one, claims)
         _tell(world, decided)
         started = _start(world, context, claims, watcher)
+    except KeyboardInterrupt as error:
+        for left in tuple(claims.values()):
+            _take_back(Result(before=left.decided.vm, begun=False), claims)
+        raise Interrupted(
+            "E-INTERRUPTED",
+            "interrupted; what was not begun was taken back",
+            hint="tashictl op list",
+        ) from error
     finally:
         for left in claims.values():
             left.stack.close()

@@ -21,6 +21,8 @@ from tashictl.model.vm import Vm
 from tashictl.ops.context import Context
 from tashictl.ops.ports import Clock, Report, World
 
+_LOOK_S = 0.2
+
 Do = Callable[[World, Vm], Vm | None]
 
 
@@ -117,18 +119,23 @@ class _Crew:
         leader = threading.Thread(target=self._lead, name="many", daemon=True)
         try:
             leader.start()
-            self._over.wait()
+            self._wait()
         except KeyboardInterrupt:
             self._interrupted()
         if self._failure is not None:
             raise self._failure
         return self._listed()
 
+    def _wait(self) -> None:
+        # A signal that comes just before a wait without a limit would not end it.
+        while not self._over.wait(_LOOK_S):
+            pass
+
     def _interrupted(self) -> None:
         self._stop.set()
         try:
             self._watcher.stopping(tuple(self._under_way.values()))
-            self._over.wait()
+            self._wait()
         except KeyboardInterrupt as again:
             left = tuple(
                 f"{vm.name}: what was begun goes on or stays as it is   tashictl op list"

@@ -156,7 +156,9 @@ def body(step: Step) -> str:
 def _small(step: Step) -> str:
     match step:
         case WriteIfup(path=path, content=content):
+            # One file for all VMs of the host, which other scripts may be writing just now.
             return (
+                'exec 7>>"$L/cluster.lock"; flock -w "$WAIT" 7 || die "the host is busy"\n'
                 f"[ ! -e {quote(path)} ] || grep -qF {quote(IFUP_MARK)} {quote(path)} \\\n"
                 f'  || {{ echo "the operator\'s own file"; exit 0; }}\n'
                 f"put {quote(path)} 755 {quote(content.rstrip())}"

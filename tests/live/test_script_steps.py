@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
+from tashictl.planning import frames, paths
 from tests.live.ground import NASTY, UUID, Ground, failed, is_free, parts, wait_for
 
 # -- the manifest
@@ -195,6 +197,25 @@ def test_an_ifup_script_is_written_and_replaced_unless_it_is_the_operators(groun
     write("three")
 
     assert path.read_text() == "#!/bin/sh\nmine\n"
+
+
+def test_the_scripts_of_several_vms_write_it_at_once_and_none_fails(ground: Ground) -> None:
+    path = ground.root / "etc" / "qemu-ifup.1"
+
+    def write(number: int) -> frames.Answer:
+        uuid = f"{UUID[:-2]}{number:02x}"
+        content = "#!/bin/sh\n# rendered by tashictl\n" + "ip link\n" * 500
+        step = WriteIfup(
+            **dict(paths.at("node1", uuid, ground.settings)), path=str(path), content=content
+        )
+        return ground.ok(step, uuid=uuid, operation=5 + number, seen=99)
+
+    for _ in range(3):
+        path.unlink(missing_ok=True)
+        with ThreadPoolExecutor(8) as pool:
+            assert len(list(pool.map(write, range(8)))) == 8
+        assert path.read_text().count("ip link") == 500
+    assert parts(ground) == []
 
 
 def test_a_tap_is_made_and_handed_to_the_networks_script(ground: Ground) -> None:

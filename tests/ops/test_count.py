@@ -22,8 +22,8 @@ def create(
     return count.create_many(stage.world, context or stage.context, wish, Watcher())
 
 
-def one_by_one(stage: Stage) -> Context:
-    ours = TashictlSettings(cluster_id=CLUSTER, parallel=1, per_host=1)
+def one_by_one(stage: Stage, parallel: int = 1) -> Context:
+    ours = TashictlSettings(cluster_id=CLUSTER, parallel=parallel, per_host=1)
     return replace(stage.context, settings=replace(stage.context.settings, tashictl=ours))
 
 
@@ -115,7 +115,7 @@ def test_a_bad_count_and_a_bad_name_are_told(stage: Stage) -> None:
 def test_a_start_that_fails_is_undone_and_the_others_run(stage: Stage) -> None:
     stage.remote.upon("StartQemu", Trouble.FAILS)
 
-    results = create(stage, 4)
+    results = create(stage, 4, one_by_one(stage, parallel=2))
 
     (failed,) = [r for r in results if r.error is not None]
     assert isinstance(failed.error, errors.StepFailed)
@@ -158,6 +158,20 @@ def test_what_was_interrupted_under_a_name_is_settled_first(stage: Stage) -> Non
 
     assert [r.after.state.name for r in results if r.after] == ["Running", "Running"]
     assert stage.status(1) == "undone"
+
+
+def test_ctrl_c_before_the_first_start_takes_all_back(stage: Stage) -> None:
+    def interrupt(_text: str) -> None:
+        raise KeyboardInterrupt
+
+    stage.report.note = interrupt  # type: ignore[method-assign]
+
+    with pytest.raises(errors.Interrupted):
+        create(stage, 3)
+
+    assert stage.state.vms == {}
+    assert stage.remote.scripts == []
+    assert stage.locks_left() == []
 
 
 class Dies(BaseException):

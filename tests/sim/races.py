@@ -19,6 +19,8 @@ ACTS: dict[str, Act] = {
     "create": lambda c: c.create(),
     "twin": lambda c: c.create("twin", cores="2", disks=("base.qcow2",)),
     "large": lambda c: c.create("large", cores="2", disks=("base.qcow2",)),
+    "count": lambda c: c.count(),
+    "wipe": lambda c: c.wipe(),
     "destroy": lambda c: c.destroy(),
     "resume": lambda c: c.resume(),
     "undo": lambda c: c.undo(),
@@ -29,6 +31,7 @@ ACTS: dict[str, Act] = {
 RACES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "create-destroy": ("", (("create",), ("destroy", "destroy"))),
     "same-name": ("", (("create",), ("create",), ("create",))),
+    "count-count": ("", (("count",), ("count", "wipe"), ("wipe",))),
     "last-slot": ("", (("twin",), ("large",))),
     "destroy-destroy": ("create", (("destroy",), ("destroy",))),
     "destroy-create": ("create", (("destroy",), ("create", "create"))),
