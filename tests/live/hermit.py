@@ -29,7 +29,7 @@ class Hermit:
 
     def __init__(self, argv: Sequence[str], hidden: Iterable[str] = ()) -> None:
         self.argv = list(argv)
-        self.base = Path(tempfile.mkdtemp(prefix="tashictl-hermit-"))
+        self.base = Path(tempfile.mkdtemp(prefix="tashictl-hermit-", dir="/tmp"))
         self.home = self.base / "home"
         self.runtime = self.base / "run"
         self.state = self.home / ".local/state/tashi"
