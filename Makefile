@@ -7,13 +7,16 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint types fast live lab lab-down bench mutants coverage model packages clean
+.PHONY: help demo test lint types fast live lab lab-down bench mutants coverage model packages clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: packages $(BIN)/tashictl lint types ## lint, types, floor plan, fast tests, simulation, live tests
 	$(BIN)/pytest -rs
+
+demo: packages $(BIN)/tashictl ## the first evening: three lab hosts, VMs on all of them, nothing left
+	@$(BIN)/python -m demo $(DEMO)
 
 lint: $(BIN)/tashictl ## ruff and the import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

@@ -285,6 +285,7 @@ def test_ctrl_c_while_several_are_destroyed_stops_there(office: Office) -> None:
         ("host", "trust", "node1"),
         ("host", "check"),
         ("image", "import", "{image}"),
+        ("image", "build-demo", "--name", "tiny"),
         ("op", "resume", "1"),
         ("op", "undo", "1"),
     ],

@@ -16,12 +16,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from tashictl.adapters.demo import image, parts
 from tashictl.adapters.demo.image import Entry
 from tashictl.adapters.files import translated
-from tashictl.errors import OperationFailed
+from tashictl.errors import NotPermitted, OperationFailed
 
 NAME = "demo.qcow2"
 DEAF_NAME = "demo-deaf.qcow2"
@@ -49,14 +51,16 @@ FOLDERS = (
 )
 PROGRAMS = ("dropbear", "dropbearkey")
 _EPOCH_S = 1_000_000_000  # the time of every file in the image
+_DEAD_AFTER_S = 3600
 _FAT_START_BYTES = 1024 * 1024
 _DATA_SECTORS = 2048
 
 
 def default_cache() -> Path:
     """Where built images are kept: `$XDG_CACHE_HOME/tashictl`, else `~/.cache/tashictl`."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "tashictl"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The specification of XDG_CACHE_HOME has a relative path ignored.
+    return (base if base.is_absolute() else Path.home() / ".cache") / "tashictl"
 
 
 def build(cache: Path, *, deaf: bool = False) -> Path:
@@ -70,8 +74,7 @@ def build(cache: Path, *, deaf: bool = False) -> Path:
     if final.exists():
         return final
     with translated(str(cache), "be written"):
-        cache.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix="build-", dir=cache))
+        work = _place_of_work(cache)
         try:
             _build_into(work, final.name)
             _publish(work / "out", final)
@@ -88,6 +91,28 @@ def place(cache: Path, *, deaf: bool = False) -> Path:
     parts.refuse(parts.missing())
     name = DEAF_NAME if deaf else NAME
     return cache / f"guest-{_digest(name)}" / name
+
+
+def _place_of_work(cache: Path) -> Path:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        _forget_dead(cache)
+        return Path(tempfile.mkdtemp(prefix="build-", dir=cache))
+    except PermissionError as error:
+        raise NotPermitted(
+            "E-ACCESS",
+            f"{cache} cannot be written",
+            cause=str(error.strerror),
+            hint="XDG_CACHE_HOME=FOLDER, a folder of yours, in front of the command",
+        ) from error
+
+
+def _forget_dead(cache: Path) -> None:
+    """Remove what a build that was killed left; none takes as long as an hour."""
+    for path in cache.glob("build-*"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _DEAD_AFTER_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _publish(out: Path, final: Path) -> None:
@@ -131,7 +156,7 @@ def _build_into(work: Path, name: str) -> None:
     out.mkdir()
     shutil.copyfile(f"/boot/vmlinuz-{kernel}", work / "vmlinuz")
     archive = image.cpio(_initramfs(kernel, deaf=name == DEAF_NAME))
-    (work / "initrd.img").write_bytes(gzip.compress(archive, compresslevel=9, mtime=0))
+    (work / "initrd.img").write_bytes(gzip.compress(archive, compresslevel=6, mtime=0))
     shutil.copyfile(SOURCES / "syslinux.cfg", work / "syslinux.cfg")
     _write_disk(work, work / "demo.raw")
     _tool("qemu-img", "convert", "-O", "qcow2", "-c", work / "demo.raw", out / name)

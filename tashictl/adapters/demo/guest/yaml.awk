@@ -7,13 +7,14 @@
 
 BEGIN { depth = 0; open = 0; skip = -1 }
 { sub(/\r$/, "") }
-/^(---|\.\.\.)/ || (/^[ \t]*(#|$)/ && skip < 0) { next }
+/^(---|\.\.\.)( |$)/ { next }
 {
   match($0, /[^ ]|$/)
   column = RSTART - 1
   if (skip >= 0 && (column > skip || /^ *$/)) next
   skip = -1
-  if (open && unclosed(last)) { last = last " " substr($0, column + 1); next }
+  if (open && unclosed(last)) { last = joined(last, substr($0, column + 1)); next }
+  if (/^[ \t]*(#|$)/) next
   line(column, substr($0, column + 1))
 }
 END { flush() }
@@ -71,14 +72,17 @@ function push(at, what) {
 
 function keep(where, text) { open = 1; at_path = where; last = text }
 
+# A line end is a space, but for an escaped one.
+function joined(text, more) {
+  if (text ~ /^".*\\$/) return substr(text, 1, length(text) - 1) more
+  return text " " more
+}
+
 # A quoted scalar or a flow value goes on until it ends.
 function unclosed(text,    first, bare) {
   first = substr(text, 1, 1)
-  if (first == "\"" || first == "'") {
-    bare = text
-    sub(/ +#.*$/, "", bare)
-    return length(bare) < 2 || substr(bare, length(bare)) != first
-  }
+  if (first == "\"" || first == "'")
+    return text !~ /^("([^"\\]|\\.)*"|'([^']|'')*')( *| +#.*)$/
   if (first != "[" && first != "{") return 0
   bare = text
   gsub(/"([^"\\]|\\.)*"|'[^']*'/, "", bare)
