@@ -37,7 +37,9 @@ def _hosts(stage: Stage) -> None:
     stage.tashictl("init", str(stage.cluster))
     lines = [f"defaults: {{identity_file: {lab.key}, cores: 2, memory: 1G}}", "hosts:"]
     lines += [f"  {host.name}: {{address: {host.address}}}" for host in lab.hosts]
-    network = f"{{id: 1, name: lan, bridge: vmbr, default: true, cidr: {lab.wiring.vm_subnet}.0/24}}"
+    network = (
+        f"{{id: 1, name: lan, bridge: vmbr, default: true, cidr: {lab.wiring.vm_subnet}.0/24}}"
+    )
     lines += ["networks:", f"  - {network}", ""]
     stage.show_file(stage.cluster / "inventory" / "lab.yaml", "\n".join(lines))
     stage.chapter("Hosts are trusted by their key's fingerprint; nothing is installed on them")
