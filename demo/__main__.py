@@ -13,11 +13,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from demo import evening
-from demo.stage import Failed, Stage
-from tests.live.lab import needs
-from tests.live.lab.hosts import Lab
-
 HOSTS = 3
 INTERRUPTED = 130
 
@@ -30,23 +25,34 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     begun_s = time.monotonic()
     try:
-        needs.require(needs.missing_for_hosts() + needs.missing_for_guest())
-        with tempfile.TemporaryDirectory(prefix="tashictl-demo-") as folder, Lab(HOSTS) as lab:
-            stage = Stage(Path(folder), lab, pause_s=0.0 if options.quick else 0.6)
-            evening.play(stage)
-            left = evening.left_over(lab)
+        problem = _play(0.0 if options.quick else 0.6)
     except KeyboardInterrupt:
         sys.stderr.write("\ndemo: interrupted; its hosts and VMs are gone\n")
         return INTERRUPTED
-    except (Failed, needs.MissingPartError, RuntimeError) as error:
-        sys.stderr.write(f"demo: {error}\n")
-        return 1
-    if left:
-        sys.stderr.write(f"demo: left behind: {', '.join(left)}\n")
+    if problem:
+        sys.stderr.write(f"demo: {problem}\n")
         return 1
     seconds = time.monotonic() - begun_s
     sys.stdout.write(f"\nNothing is left on any host. The evening took {seconds:.0f} s.\n")
     return 0
+
+
+def _play(pause_s: float) -> str:
+    """The whole evening; what went wrong, or nothing."""
+    # Here, so that Ctrl-C is understood while they are loaded.
+    from demo import evening  # noqa: PLC0415
+    from demo.stage import Failed, Stage  # noqa: PLC0415
+    from tests.live.lab import needs  # noqa: PLC0415
+    from tests.live.lab.hosts import Lab  # noqa: PLC0415
+
+    try:
+        needs.require(needs.missing_for_hosts() + needs.missing_for_guest())
+        with tempfile.TemporaryDirectory(prefix="tashictl-demo-") as folder, Lab(HOSTS) as lab:
+            evening.play(Stage(Path(folder), lab, pause_s))
+            left = evening.left_over(lab)
+    except (Failed, needs.MissingPartError, RuntimeError) as error:
+        return str(error)
+    return f"left behind: {', '.join(left)}" if left else ""
 
 
 if __name__ == "__main__":
