@@ -155,7 +155,8 @@ class _Watch:
             )
         except TashiError as error:
             refused = error.code == _REFUSED
-            said = "refuses: its SSH is not up" if refused else f"no answer ({_why(error)})"
+            why = f"{error.what} ({error.cause})" if error.code == "E-TCP" else error.what
+            said = "refuses: its SSH is not up" if refused else why
             return _Try(said=f"{where}: {said}", there=refused, refused=refused)
         try:
             heard = b""
@@ -163,7 +164,7 @@ class _Watch:
             while len(heard) < len(_BANNER) and (data := stream.receive(limit)):
                 heard += data
         except Unreachable as error:
-            return _Try(said=f"{where}: connected, no SSH banner ({_why(error)})", there=True)
+            return _Try(said=f"{where}: connected, no SSH banner ({error.what})", there=True)
         finally:
             stream.close()
         if heard.startswith(_BANNER):

@@ -78,7 +78,7 @@ def test_a_tcp_port_is_reached_as_the_host_sees_it_and_a_closed_one_costs_no_con
     before = site.remote._pool.live(site.remote._config.route(site.host))
     with pytest.raises(Unreachable) as caught:
         site.remote.open_tcp(site.host, "127.0.0.1", port, within(10))
-    assert caught.value.code == "E-EXEC"
+    assert caught.value.code == "E-TCP"
     assert site.remote._pool.live(site.remote._config.route(site.host)) is before is not None
 
 
