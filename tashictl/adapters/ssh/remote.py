@@ -115,7 +115,8 @@ class SshRemote:
                     self._pool.drop(host.name)
                 if down.fault is Fault.EXEC:
                     what = "the host cannot connect to it"
-                    raise Unreachable("E-TCP", what, cause=down.detail, host=host.name) from down
+                    why = str(getattr(down.__cause__, "text", down.detail))
+                    raise Unreachable("E-TCP", what, cause=why, host=host.name) from down
                 raise error_of(down, host.name) from down
             return ChannelStream(host.name, link, channel, stack.pop_all().close)
 
