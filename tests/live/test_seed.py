@@ -311,6 +311,18 @@ def test_ssh_that_only_the_host_can_reach_is_found_through_it(
     assert f"ssh -J root@{lab.host('h1').address} root@{ELSEWHERE}" in made.err
 
 
+def test_an_address_is_learned_from_the_neighbour_table_of_the_host(
+    lab: Lab, tashictl: Tashictl, blank: str
+) -> None:
+    mac, address = "52:54:00:0a:0b:0c", f"{lab.wiring.vm_subnet}.50"
+    lab.host("h1").run(f"ip neigh add {address} lladdr {mac} dev vmbr nud reachable", check=True)
+    argv = ("vm", "create", "web9", "--disk", blank, "--nic", f"lan::{mac}", "--host", "h1")
+
+    made = tashictl.run(*argv, "--wait", "ip", "--timeout", "20")
+
+    assert f"web9 is Running on h1 at {address}" in made.out
+
+
 def test_a_guest_that_does_not_answer_runs_on_and_is_told_of(
     lab: Lab, tashictl: Tashictl, blank: str
 ) -> None:
