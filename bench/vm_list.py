@@ -19,7 +19,17 @@ from bench.timing import Figure
 LIMIT = 8.0
 PAIRS = 25
 # What a list must not load: it reaches no host and writes nothing.
-HEAVY = ("paramiko", "fabric", "invoke", "cryptography", "yaml", "jinja2", "tinydb", "asyncio")
+HEAVY = (
+    "paramiko",
+    "fabric",
+    "invoke",
+    "cryptography",
+    "yaml",
+    "jinja2",
+    "tinydb",
+    "asyncio",
+    "pycdlib",
+)
 _LOADED = f"""
 import sys
 from tashictl.cli import main

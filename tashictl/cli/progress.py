@@ -8,6 +8,7 @@ import threading
 from tashictl.cli import options, text
 
 _STEP_WIDTH = 9
+_WIDTH = 80
 
 
 class Progress:
@@ -18,6 +19,7 @@ class Progress:
 
     def __init__(self, face: options.Globals) -> None:
         self._stream = face.streams.stderr
+        self._env = face.streams.env
         self._paint = options.paint_for(self._stream, face.color, face.streams.env)
         self._says_all = face.for_people or face.verbose > 0 or face.debug
         self._turn = threading.Lock()  # a text stream mixes up what several threads write at once
@@ -41,7 +43,9 @@ class Progress:
         """One line that is written over, on a terminal; elsewhere nothing."""
         if not (self._says_all and self._stream.isatty()):
             return
-        line = f"{self._paint('dim', '·')} {text.visible(text_)}" if text_ else ""
+        width = options.width_of(self._stream, self._env) or _WIDTH
+        shown = text.visible(text_)[: width - 3]  # a line that wraps cannot be written over
+        line = f"{self._paint('dim', '·')} {shown}" if text_ else ""
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(f"\r\x1b[K{line}")
             self._stream.flush()

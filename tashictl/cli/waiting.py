@@ -6,7 +6,6 @@ Only the face opens files that the caller names; what is behind it gets their by
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,11 +17,13 @@ from tashictl.errors import InvalidRequest, TashiError, raise_all
 from tashictl.model.vm import Vm
 
 if TYPE_CHECKING:
+    from tashictl.model.host import HostConfig
     from tashictl.ops.context import Context
     from tashictl.ops.many import Result, Watcher
     from tashictl.ops.ports import World
     from tashictl.ops.wait import Found
 
+_SSH_PORT = 22
 _OPTIONS = (
     click.option(
         "--cloud-init", "cloud_init", metavar="FILE", help="User-data for the guest's cloud-init."
@@ -62,6 +63,8 @@ def contents(
 
     Raises all that cannot be read, at once.
     """
+    from pathlib import Path  # costs more than a millisecond of start-up
+
     from tashictl.planning import sshkeys, userdata
 
     failed: list[TashiError] = []
@@ -103,7 +106,8 @@ def until(world: World, context: Context, vm: Vm, patience: Patience) -> Found |
         return None
     found = ops.until(world, context, vm, goal, patience.timeout_s or ops.DEFAULT_TIMEOUT_S)
     if goal is ops.Goal.SSH:
-        world.report.note(_how(found, vm))
+        host = context.config(found.through) if found.through is not None else None
+        world.report.note(_how(found, host))
     return found
 
 
@@ -140,15 +144,12 @@ def for_all(
     ]
 
 
-def _how(found: Found, vm: Vm) -> str:
-    """How an operator reaches the guest: what was seen to work."""
-    port = "" if found.port == 22 else f"-p {found.port} "
-    command = f"ssh {port}root@{found.address}"
-    if found.through is None:
-        return f"{command}   (root, or the user that the image is made for)"
-    return (
-        f"{command}   from {found.through}: it was reached through that host, not from here"
-        if found.address == "127.0.0.1"
-        else f"ssh -J {found.through} root@{found.address}"
-        f"   ({vm.name} was reached through {found.through}, not from here)"
-    )
+def _how(found: Found, host: HostConfig | None) -> str:
+    """How an operator reaches the guest: by the way that was seen to work."""
+    port = "" if found.port == _SSH_PORT else f"-p {found.port} "
+    guest = f"{port}root@{found.address}"
+    if host is None or host.transport == "local":
+        return f"ssh {guest}   (root, or the user that the image is made for)"
+    jump = f"{host.user}@{host.address}" if host.user else host.address
+    jump += f":{host.port}" if host.port not in (None, _SSH_PORT) else ""
+    return f"ssh -J {jump} {guest}   (it was reached through {host.name}, not from here)"

@@ -20,6 +20,7 @@ from tashictl.adapters.local import LocalRemote
 from tashictl.adapters.locks import FileLocks
 from tashictl.adapters.seed import FileSeeds
 from tashictl.adapters.ssh.hostkeys import HostKeyStore
+from tashictl.adapters.store.create import SEED_FOLDER
 from tashictl.adapters.store.form import ReadOnlyStore
 from tashictl.adapters.store.tiny import TinyStore
 from tashictl.adapters.who import SystemWho
@@ -124,7 +125,7 @@ def world_of(desk: Desk, *, bare: bool = False) -> Iterator[World]:
             who=SystemWho(),
             faults=faults.from_environment(desk.face.streams.env),
             report=Progress(desk.face),
-            seeds=FileSeeds(f"{desk.state_folder}/seeds"),
+            seeds=FileSeeds(f"{desk.state_folder}/{SEED_FOLDER}"),
         )
     finally:
         remote.close()

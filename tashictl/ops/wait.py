@@ -22,11 +22,12 @@ SSH_PORT = 22
 DEFAULT_TIMEOUT_S = 300
 _CONNECT_S = 2.0  # from here; a guest that boots does not answer at all
 _THROUGH_S = 6.0  # by the host, which needs 3 s to find out that nobody has an address
+_THROUGH_EVERY_S = 8.0
 _BANNER_S = 5.0
 _LOOK_EVERY_S = 3.0
 _PAUSE_S = 0.3
 _BANNER = b"SSH-"
-_REFUSED = "E-REFUSED"
+_REFUSED, _TCP = "E-REFUSED", "E-TCP"
 # This machine, as a host that needs no SSH.
 _HERE = HostConfig(name="this machine", address="localhost", transport="local")
 
@@ -90,7 +91,9 @@ class _Watch:
         self._host = context.config(vm.host or "")
         self._look: Look | None = None
         self._looked_s = self._begun_s - _LOOK_EVERY_S
-        self._said = "no address is known"
+        self._said = ""
+        self._from_host = ""
+        self._through_s = self._begun_s  # when the host is tried next
 
     def wait(self) -> Found:
         """Try, look, pause, until the goal is reached or the time is over."""
@@ -109,7 +112,8 @@ class _Watch:
 
     def _round(self) -> Found | None:
         for address, port in self._candidates():
-            self._world.report.waits(f"{self._vm.name}: {self._said}   ({self._passed()})")
+            what = f"{self._vm.name}: waits for {self._goal.value} at {address}"
+            self._world.report.waits(f"{what}   {self._passed()}   {self._said}")
             found = self._try_both(address, port)
             if found is not None:
                 return found
@@ -125,22 +129,35 @@ class _Watch:
         return list(dict.fromkeys(found))
 
     def _try_both(self, address: str, port: int) -> Found | None:
-        forwarded, here = port != SSH_PORT, _Try(said="")
+        where, forwarded = f"{address} port {port}", port != SSH_PORT
+        here, near = _Try(said=""), self._host.transport == _HERE.transport
         if not forwarded:
             here = self._try(_HERE, address, port, _CONNECT_S)
-            self._said = here.said
             if self._is_enough(here, forwarded):
                 return Found(address=address, port=port)
             # What connects and is silent may be a firewall on the way: the host knows better.
-            if here.refused or self._host.transport == _HERE.transport:
+            if here.refused or near:
+                self._said = f"{where}: {here.said}"
+                return None
+            self._said = f"{where}: {here.said} from here{self._from_host}"
+            if not self._is_time_for_host():
                 return None
         there = self._try(self._host, address, port, _THROUGH_S)
-        if there.there or not here.there:
-            self._said = f"{there.said}, seen from {self._host.name}"
+        self._from_host = f", {there.said} from {self._host.name}"
+        from_here = f"{here.said} from here" if here.said else ""
+        self._said = f"{where}: {from_here}{self._from_host}".replace(": , ", ": ")
         known = self._look is not None and address in self._look.addresses
         if self._is_enough(there, forwarded) or (known and self._goal is Goal.IP):
             return Found(address=address, port=port, through=self._host.name)
         return None
+
+    def _is_time_for_host(self) -> bool:
+        """Not at each turn: the host takes seconds to find out that nobody is there."""
+        now_s = self._world.clock.monotonic_s()
+        if now_s < self._through_s:
+            return False
+        self._through_s = now_s + _THROUGH_EVERY_S
+        return True
 
     def _is_enough(self, seen: _Try, forwarded: bool) -> bool:
         # A forwarded port takes every connection: only what the guest says is a sign of it.
@@ -148,28 +165,27 @@ class _Watch:
 
     def _try(self, via: HostConfig, address: str, port: int, limit_s: float) -> _Try:
         clock = self._world.clock
-        where = f"{address} port {port}"
         try:
             stream = self._world.remote.open_tcp(
                 via, address, port, min(clock.monotonic_s() + limit_s, self._deadline_s)
             )
         except TashiError as error:
-            refused = error.code == _REFUSED
-            said = "refuses: its SSH is not up" if refused else f"no answer ({_why(error)})"
-            return _Try(said=f"{where}: {said}", there=refused, refused=refused)
+            if error.code == _REFUSED:
+                return _Try(said="refused, its SSH is not up", there=True, refused=True)
+            return _Try(said=f"{error.what} ({error.cause})" if error.code == _TCP else error.what)
         try:
             heard = b""
             limit = min(clock.monotonic_s() + _BANNER_S, self._deadline_s)
             while len(heard) < len(_BANNER) and (data := stream.receive(limit)):
                 heard += data
         except Unreachable as error:
-            return _Try(said=f"{where}: connected, no SSH banner ({_why(error)})", there=True)
+            return _Try(said=f"connected, no SSH banner ({error.what})", there=True)
         finally:
             stream.close()
         if heard.startswith(_BANNER):
-            return _Try(said=f"{where}: SSH answers", there=True, ssh=True)
+            return _Try(said="SSH answers", there=True, ssh=True)
         said = "what answers is not SSH" if heard else "connected, and closed at once"
-        return _Try(said=f"{where}: {said}", there=True)
+        return _Try(said=said, there=True)
 
     def _look_at_host(self) -> None:
         """Ask the host; raises where it says that the guest has ended."""
@@ -214,7 +230,8 @@ class _Watch:
         return "its console ends: " + " / ".join(lines) if lines else ""
 
     def _passed(self) -> str:
-        return f"{self._world.clock.monotonic_s() - self._begun_s:.0f} of {self._timeout_s:g} s"
+        passed_s = self._world.clock.monotonic_s() - self._begun_s
+        return f"{passed_s:.0f} of {self._timeout_s:g} s"
 
 
 def _why(error: TashiError) -> str:

@@ -28,10 +28,14 @@ def test_marks_are_coloured_on_a_terminal_only() -> None:
 
 
 def test_what_is_waited_for_is_one_line_that_is_written_over_on_a_terminal_only() -> None:
-    for tty, said in ((True, "\r\x1b[K\x1b[2m·\x1b[0m one\r\x1b[K"), (False, "")):
+    for tty, said in (
+        (True, "\r\x1b[K\x1b[2m·\x1b[0m one\r\x1b[K\x1b[2m·\x1b[0m " + "x" * 77 + "\r\x1b[K"),
+        (False, ""),
+    ):
         face = stage.face(streams=stage.streams(tty=tty))
         report = progress.Progress(face)
         report.waits("one")
+        report.waits("x" * 200)
         report.waits("")
         assert face.streams.stderr.getvalue() == said  # type: ignore[attr-defined]
 

@@ -158,3 +158,20 @@ def test_a_file_that_cannot_be_written_or_read_is_a_status(tmp_path: Path) -> No
 def test_this_machine_has_no_host_key() -> None:
     with pytest.raises(Unreachable, match="no host key"):
         REMOTE.host_key(HERE, within(1))
+
+
+def test_a_tcp_port_is_reached_and_a_closed_one_refuses() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        stream = REMOTE.open_tcp(HERE, "127.0.0.1", port, within(5))
+        there, _ = server.accept()
+        with there:
+            there.sendall(b"hello")
+            assert stream.receive(within(5)) == b"hello"
+            stream.close()
+    with pytest.raises(Unreachable) as caught:
+        REMOTE.open_tcp(HERE, "127.0.0.1", port, within(5))
+    assert caught.value.code == "E-REFUSED"
+    with pytest.raises(Unreachable) as caught:
+        REMOTE.open_tcp(HERE, "127.0.0.1", port, within(-1))
+    assert caught.value.code == "E-TIMEOUT"

@@ -16,6 +16,7 @@ from tashictl.model.steps import (
     CheckPort,
     MakeFolder,
     PlaceImage,
+    PlaceSeed,
     RemoveFile,
     RemoveTap,
     WriteIfup,
@@ -44,6 +45,21 @@ def test_the_same_manifest_is_not_written_again(ground: Ground) -> None:
     ground.ok(ground.manifest())
 
     assert (ground.folder / "manifest.json").stat().st_ino == before
+
+
+def test_a_late_copy_of_the_first_script_leaves_what_the_same_operation_wrote_after_it(
+    ground: Ground,
+) -> None:
+    ground.ok(ground.manifest(phase="creating", operation=5))
+    path = ground.folder / "manifest.json"
+    further = ground.manifest(phase="running", operation=5, more="1")
+    path.write_text(further.manifest + "\n")
+
+    ground.ok(ground.manifest(phase="creating", operation=5))
+    assert path.read_text() == further.manifest + "\n"
+
+    ground.ok(ground.manifest(phase="creating", operation=6), operation=6, seen=5)
+    assert json.loads(path.read_text())["phase"] == "creating"
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -318,6 +334,28 @@ def test_an_image_of_that_name_with_other_content_stays(ground: Ground) -> None:
 
     assert "other content" in host_failed(ground, ground.on_host(place))
     assert (ground.images / "base.img").read_bytes() == b"x" * 4096
+
+
+def test_a_seed_is_named_only_when_it_is_whole_and_is_then_private(ground: Ground) -> None:
+    ground.ok(ground.manifest())
+    path, part = ground.folder / "seed.iso", ground.folder / "seed.iso.part"
+    digest = sha256(b"content").hexdigest()
+    place = PlaceSeed(**ground.at, part=str(part), path=str(path), sha256=digest)
+    for there in (None, b"cont"):
+        if there is not None:
+            part.write_bytes(there)
+        assert "did not arrive" in failed(ground, place)
+        assert not path.exists()
+
+    part.write_bytes(b"content")
+    part.chmod(0o644)
+    ground.ok(place)
+    part.write_bytes(b"cont")  # a stream that came late
+    ground.ok(place)
+
+    assert path.read_bytes() == b"content"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert not part.exists()
 
 
 def test_folders_are_made_and_files_removed_twice(ground: Ground) -> None:

@@ -266,6 +266,18 @@ def test_a_controller_that_dies_over_a_seed_leaves_nothing_and_loses_nothing(
     assert holders(tashictl.cluster) == []
 
 
+def test_a_stream_that_is_cut_undoes_the_create(
+    tashictl: Tashictl, user_data: Path, blank: str
+) -> None:
+    argv = ("vm", "create", "web3", "--disk", blank, "--cloud-init", str(user_data))
+
+    done = tashictl.run(*argv, check=False, env={"TASHICTL_FAULT": "PutSeed:sent:cut"})
+
+    assert done.rc in (1, 6), done
+    assert tashictl.run("vm", "list", "-o", "json").json() == []
+    assert kept(tashictl) == []
+
+
 def test_a_pending_vm_gets_its_seed_when_schedule_starts_it(
     lab: Lab, tashictl: Tashictl, user_data: Path, blank: str
 ) -> None:
@@ -296,7 +308,19 @@ def test_ssh_that_only_the_host_can_reach_is_found_through_it(
         lab.host("h1").run(f"ip addr del {ELSEWHERE}/32 dev lo")
 
     assert f"web5 is Running on h1 at {ELSEWHERE}" in made.out
-    assert f"ssh -J h1 root@{ELSEWHERE}" in made.err
+    assert f"ssh -J root@{lab.host('h1').address} root@{ELSEWHERE}" in made.err
+
+
+def test_an_address_is_learned_from_the_neighbour_table_of_the_host(
+    lab: Lab, tashictl: Tashictl, blank: str
+) -> None:
+    mac, address = "52:54:00:0a:0b:0c", f"{lab.wiring.vm_subnet}.50"
+    lab.host("h1").run(f"ip neigh add {address} lladdr {mac} dev vmbr nud reachable", check=True)
+    argv = ("vm", "create", "web9", "--disk", blank, "--nic", f"lan::{mac}", "--host", "h1")
+
+    made = tashictl.run(*argv, "--wait", "ip", "--timeout", "20")
+
+    assert f"web9 is Running on h1 at {address}" in made.out
 
 
 def test_a_guest_that_does_not_answer_runs_on_and_is_told_of(

@@ -123,7 +123,7 @@ def test_a_forwarded_port_counts_when_the_guest_itself_speaks(stage: Stage, goal
     ("guest", "said"),
     [
         (None, "no answer to the TCP connection"),
-        (refused, "refuses"),
+        (refused, "refused"),
         (Answer, "closed at once"),
         (lambda: Answer(b"220 mail\r\n"), "is not SSH"),
         (lambda: Answer(hangs=True), "no SSH banner"),

@@ -24,6 +24,7 @@ from tashictl.adapters.ssh.resolver import Resolver
 from tashictl.adapters.ssh.stream import ChannelStream
 from tashictl.adapters.ssh.sweep import Job, Sweep
 from tashictl.adapters.ssh.watchdog import Watchdog
+from tashictl.errors import Unreachable
 from tashictl.model.host import HostConfig
 from tashictl.model.script import Fault, HostKey, Reply, Script, SweepStats
 
@@ -103,7 +104,7 @@ class SshRemote:
     def open_tcp(
         self, host: HostConfig, address: str, port: int, deadline_s: float
     ) -> ChannelStream:
-        """Connect to a TCP port as the host sees it; raises Unreachable (E-EXEC when refused)."""
+        """Connect to a TCP port as the host sees it; raises Unreachable (E-TCP: it cannot)."""
         with contextlib.ExitStack() as stack:
             try:
                 link, _ = self._pool.get(self._config.route(host), deadline_s)
@@ -112,6 +113,10 @@ class SshRemote:
                 # A port that is silent says nothing about the connection to the host.
                 if down.fault is Fault.CUT:
                     self._pool.drop(host.name)
+                if down.fault is Fault.EXEC:
+                    what = "the host cannot connect to it"
+                    why = str(getattr(down.__cause__, "text", down.detail))
+                    raise Unreachable("E-TCP", what, cause=why, host=host.name) from down
                 raise error_of(down, host.name) from down
             return ChannelStream(host.name, link, channel, stack.pop_all().close)
 

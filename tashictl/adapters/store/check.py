@@ -12,7 +12,7 @@ from msgspec import Struct
 from tashictl.adapters import files
 from tashictl.adapters.journals import FileJournals
 from tashictl.adapters.store import backups
-from tashictl.adapters.store.create import LOCK_FOLDER, SUBFOLDERS
+from tashictl.adapters.store.create import LOCK_FOLDER, SEED_FOLDER, SUBFOLDERS
 from tashictl.adapters.store.form import HINT, STATE_FILE, read_state, read_stored
 from tashictl.adapters.store.upgrade import LADDER, Ladder
 from tashictl.errors import TashiError
@@ -84,7 +84,7 @@ def _backups(folder: str, ladder: Ladder) -> Iterator[Finding]:
 
 def _privacy(folder: str) -> Iterator[Finding]:
     paths = [folder, *(f"{folder}/{name}" for name in files.names_in(folder))]
-    for name in SUBFOLDERS:
+    for name in (*SUBFOLDERS, SEED_FOLDER):
         paths += [f"{folder}/{name}/{inner}" for inner in files.names_in(f"{folder}/{name}")]
     for path in paths:
         why = None
@@ -97,7 +97,7 @@ def _privacy(folder: str) -> Iterator[Finding]:
 
 
 def _leftovers(folder: str) -> Iterator[Finding]:
-    for place in (folder, *(f"{folder}/{name}" for name in SUBFOLDERS)):
+    for place in (folder, *(f"{folder}/{name}" for name in (*SUBFOLDERS, SEED_FOLDER))):
         for name in files.names_in(place):
             if name.startswith(".") and name.endswith(files.TEMP_SUFFIX):
                 yield Finding(

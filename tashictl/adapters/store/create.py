@@ -15,6 +15,7 @@ from tashictl.model.state import Meta
 
 JOURNAL_FOLDER = "journal"
 LOCK_FOLDER = "locks"
+SEED_FOLDER = "seeds"  # made with the first seed
 SUBFOLDERS = (BACKUP_FOLDER, JOURNAL_FOLDER, LOCK_FOLDER)
 
 _CLUSTER = re.compile(r"[0-9a-f]{12}")

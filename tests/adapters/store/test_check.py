@@ -80,7 +80,9 @@ def test_a_damaged_backup_is_found_and_what_a_restore_replaced_is_not_a_fault(
 def test_what_others_can_read_is_found(folder: Path, sound: FileJournals) -> None:
     (folder / "journal" / "1.jsonl").chmod(0o644)
     folder.chmod(0o755)
-    assert faults(folder, sound) == [("state-private", "error")] * 2
+    (folder / "seeds").mkdir(mode=0o700)
+    (folder / "seeds" / "u.iso").touch(mode=0o640)
+    assert faults(folder, sound) == [("state-private", "error")] * 3
 
 
 def test_temporary_files_that_were_left_are_found(folder: Path, sound: FileJournals) -> None:

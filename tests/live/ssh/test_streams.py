@@ -64,6 +64,24 @@ def test_a_stream_to_no_socket_is_unreachable_and_says_so(site: Site, tmp_path: 
         stream.receive(within(10))
 
 
+def test_a_tcp_port_is_reached_as_the_host_sees_it_and_a_closed_one_costs_no_connection(
+    site: Site,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        stream = site.remote.open_tcp(site.host, "127.0.0.1", port, within(10))
+        there, _ = server.accept()
+        with there:
+            there.sendall(b"SSH-2.0-x")
+            assert stream.receive(within(10)) == b"SSH-2.0-x"
+            stream.close()
+    before = site.remote._pool.live(site.remote._config.route(site.host))
+    with pytest.raises(Unreachable) as caught:
+        site.remote.open_tcp(site.host, "127.0.0.1", port, within(10))
+    assert caught.value.code == "E-TCP"
+    assert site.remote._pool.live(site.remote._config.route(site.host)) is before is not None
+
+
 def test_a_cut_stream_is_unreachable_not_at_its_end(site: Site, tmp_path: Path) -> None:
     with echo_socket(tmp_path / "s") as path:
         stream = site.remote.open_stream(site.host, str(path), within(5))
