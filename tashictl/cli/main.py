@@ -21,7 +21,12 @@ _COMPLETE = "_TASHICTL_COMPLETE"
 
 NOUNS = {
     "init": commands.Lazy(module="tashictl.cli.init", summary="Make a cluster directory."),
-    "host": commands.Lazy(module="tashictl.cli.host", summary="Hosts: add, list, show, check."),
+    "status": commands.Lazy(
+        module="tashictl.cli.status", summary="The cluster at a glance, and what wants attention."
+    ),
+    "host": commands.Lazy(
+        module="tashictl.cli.host", summary="Hosts: add, list, show, check, remove."
+    ),
     "vm": commands.Lazy(module="tashictl.cli.vm", summary="VMs: create, list, show, destroy."),
     "op": commands.Lazy(
         module="tashictl.cli.op", summary="Operations in flight or interrupted: list, resume, undo."

@@ -9,6 +9,7 @@ import msgspec
 from tashictl.cli import filters, options, progress, tables, text
 from tashictl.cli.options import Globals, Output
 from tashictl.cli.tables import Column, Row, Shown, Style, Table
+from tashictl.errors import InvalidRequest, raise_all
 
 _USUAL = (Shown.ALWAYS,)
 _WIDE = (Shown.ALWAYS, Shown.WIDE)
@@ -84,6 +85,21 @@ def emit_record(
         write(face, _csv(face, list(record), [record]))
     else:
         write(face, _dump(face, record))
+
+
+def refuse_choice(face: Globals, what: str) -> None:
+    """Raise InvalidRequest where -c or --filter is given and `what` has nothing to choose from."""
+    given = [
+        InvalidRequest(
+            "E-USAGE",
+            f"'{what}' takes no {option}",
+            cause="it chooses from a list, and this is none",
+            hint="-o json shows all of it",
+        )
+        for option, value in (("--columns", face.columns), ("--filter", face.filter))
+        if value is not None
+    ]
+    raise_all(given)
 
 
 def emit_records(face: Globals, records: Sequence[dict[str, object]], lines: Iterable[str]) -> None:
