@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
+from msgspec.structs import replace
 
-from tashictl.cli import commands, desk, listings, output
+from tashictl.cli import commands, desk, listings, meter, output, progress
 from tashictl.cli.options import Globals
-from tashictl.errors import InvalidRequest, PartialResult
+from tashictl.errors import InvalidRequest, PartialResult, raise_all
 from tashictl.model import names
 
 if TYPE_CHECKING:
     from tashictl.ops.context import Context
-    from tashictl.ops.image import Imported
+    from tashictl.ops.image import Content, Imported
 
 command = commands.Noun("image", help="Disk images on the hosts.")
 _CHUNK = 1 << 20
@@ -34,42 +35,53 @@ def list_(face: Globals) -> None:
 @click.argument("path", metavar="FILE")
 @click.option("--name", default=None, metavar="NAME", help="Its name, if not the file's.")
 @click.option("--sha256", default=None, metavar="HEX", help="Refuse a file with another one.")
+@click.option("--sha512", default=None, metavar="HEX", help="The same, as in SHA512SUMS.")
+@click.option("--checksum", default=None, metavar="ALGO:HEX", help="The same: sha512:HEX.")
 @click.option("--host", "hosts", multiple=True, metavar="H", help="Only to these hosts.")
 @click.pass_obj
 def import_(
-    face: Globals, path: str, name: str | None, sha256: str | None, hosts: tuple[str, ...]
+    face: Globals,
+    path: str,
+    name: str | None,
+    sha256: str | None,
+    sha512: str | None,
+    checksum: str | None,
+    hosts: tuple[str, ...],
 ) -> int:
     """Bring an image file onto every host, or onto the shared prefix."""
     from tashictl.cli import wiring
     from tashictl.ops import image as ops
+    from tashictl.planning import image_kinds
 
     name = name or Path(path).name
     if not names.is_image_name(name):
         raise InvalidRequest("E-IMAGE", f"{name!r} is no image name", hint="--name NAME")
+    wanted = image_kinds.checksums(sha256, sha512, checksum)
     at = desk.sit_down(face)
     context = wiring.context_of(at)
     chosen = _chosen(context, at.state().hosts, hosts)
     with _opened(path) as source:
-        content = _described(source, name, sha256)
+        content = _described(face, path, source, name, wanted)
         if face.dry_run:
             ops.known_as(at.state(), content.image)
             what = f"{name}, {content.image.size_bytes} bytes, {content.image.format}"
             output.say(face, f"would import {what} to {', '.join(chosen)}")
             output.say(face, "nothing was changed")
             return 0
-        with wiring.world_of(at) as world:
-            done = ops.put(world, context, content, chosen)
+        with wiring.world_of(at) as world, meter.on_terminal(face, content.image) as show:
+            done = ops.put(world, context, replace(content, source=show(source)), chosen)
     return _told(face, done)
 
 
 def _told(face: Globals, done: Imported) -> int:
     image = done.image
     line = f"{image.name} is on {', '.join(image.hosts) or 'no host'}"
-    output.emit_object(face, image, listings.image_table(), [line])
+    if image.hosts or not face.for_people:
+        output.emit_object(face, image, listings.image_table(), [line])
     if not done.failed:
         return 0
     if not image.hosts:
-        raise done.failed[0][1]
+        raise_all([error for _, error in done.failed])
     raise PartialResult(
         "E-PARTIAL",
         f"{image.name} did not reach " + ", ".join(host for host, _ in done.failed),
@@ -88,24 +100,40 @@ def _chosen(context: Context, added: Iterable[str], asked: tuple[str, ...]) -> l
 
 def _opened(path: str) -> BinaryIO:
     try:
+        if Path(path).is_dir():
+            raise InvalidRequest("E-FILE", f"{path} is a folder, no image file")
         return Path(path).open("rb")
     except OSError as error:
         raise InvalidRequest("E-FILE", f"{path} cannot be read", cause=str(error)) from error
 
 
-def _described(source: BinaryIO, name: str, sha256: str | None):  # type: ignore[no-untyped-def]
+def _described(
+    face: Globals, path: str, source: BinaryIO, name: str, wanted: Mapping[str, str]
+) -> Content:
     from tashictl.ops.image import Content
-    from tashictl.planning import images
+    from tashictl.planning import image_kinds, images
 
-    digest, size_bytes = hashlib.sha256(), 0
-    head = b""
-    while chunk := source.read(_CHUNK):
-        head = head or chunk[: images.HEADER_BYTES]
-        digest.update(chunk)
+    head = source.read(image_kinds.LOOK_BYTES)
+    image_kinds.refuse_unfit(path, head)
+    digests = {name: hashlib.new(name) for name in ("sha256", *wanted)}
+    size_bytes, chunk = 0, head
+    while chunk:
+        for digest in digests.values():
+            digest.update(chunk)
         size_bytes += len(chunk)
-    found = digest.hexdigest()
-    if sha256 is not None and sha256.lower() != found:
-        raise InvalidRequest(
-            "E-SHA256", f"{name} has another sha256", cause=f"{found}, not {sha256}"
+        chunk = source.read(_CHUNK)
+    problems = [
+        InvalidRequest(
+            f"E-{algorithm.upper()}",
+            f"{path} has another {algorithm}",
+            cause=f"it has {digests[algorithm].hexdigest()}\nnot      {digits}",
+            hint="fetch it again: it is another version, or damaged",
         )
-    return Content(source=source, image=images.describe(name, head, size_bytes, found))
+        for algorithm, digits in wanted.items()
+        if digests[algorithm].hexdigest() != digits
+    ]
+    raise_all(problems)
+    image = images.describe(name, head, size_bytes, digests["sha256"].hexdigest())
+    if image_kinds.is_iso(head):
+        progress.Progress(face).note(f"{name} is a CD: as a disk it boots only if it is a hybrid")
+    return Content(source=source, image=image)
