@@ -25,19 +25,11 @@ from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import facts as facts_plan
-from tashictl.planning import machine, paths
+from tashictl.planning import machine, paths, requirements
+from tashictl.planning.facts import Reading
+from tashictl.planning.requirements import Finding
 
-MIN_QEMU = (7, 2)
 KEY_TIMEOUT_S = 10.0
-
-
-class Finding(Struct, frozen=True, kw_only=True):
-    """One requirement of a host: `ok`, what was seen, and the remedy when it is not met."""
-
-    check: str
-    ok: bool
-    seen: str
-    remedy: str = ""
 
 
 class Checked(Struct, frozen=True, kw_only=True):
@@ -102,7 +94,8 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
 
     Raises NotPermitted for a host of another cluster, Unreachable when it does not answer.
     """
-    facts = probe(world, context, host, None)
+    reading = look(world, context, host, None)
+    facts = reading.facts
     ours = context.settings.tashictl.cluster_id
     if facts.claimed_by not in (None, ours):
         raise NotPermitted(
@@ -118,7 +111,8 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
         record = replace(record_facts(record, facts, context), seen_operation=seen)
         tx.put_host(record)
         _note_images(tx, host.name, facts, context.settings.vfs_shared)
-    return Checked(host=host.name, record=record, findings=findings(facts, context, host))
+    found = _findings(reading, context, host, added=True)
+    return Checked(host=host.name, record=record, findings=found)
 
 
 def _claim(world: World, context: Context, host: HostConfig, facts: HostFacts) -> int:
@@ -149,7 +143,7 @@ def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[C
     asked = tuple(hosts)
     probe_of = facts_plan.Probe(settings=context.settings, cpu=_enforced_cpu(context))
     results: dict[str, Checked] = {}
-    readings: dict[str, HostFacts] = {}
+    readings: dict[str, Reading] = {}
 
     def result(host: HostConfig, reply: Reply) -> None:
         now = world.clock.now()
@@ -157,9 +151,10 @@ def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[C
         reading = facts_plan.read(reply.out, nonce, now) if nonce is not None else None
         if reading is None:
             error = answers.unreachable(host.name, reply)
-            results[host.name] = Checked(host=host.name, record=None, findings=(), error=error)
+            why = requirements.unreached(host, reply.fault, error.cause, error.hint)
+            results[host.name] = Checked(host=host.name, record=None, findings=(why,), error=error)
             return
-        readings[host.name] = reading.facts
+        readings[host.name] = reading
 
     def script_for(host: HostConfig) -> Script:
         nonces[host.name] = world.dice.nonce()
@@ -175,28 +170,32 @@ def _record_checks(
     world: World,
     context: Context,
     asked: Iterable[HostConfig],
-    readings: dict[str, HostFacts],
+    readings: dict[str, Reading],
     results: dict[str, Checked],
 ) -> None:
     with world.store.transaction() as tx:
         for host in asked:
             record = tx.state.hosts.get(host.name)
-            facts = readings.get(host.name)
-            if facts is None:
+            reading = readings.get(host.name)
+            if reading is None:
                 if record is not None and record.up is not False:
                     tx.put_host(replace(record, up=False))
                 continue
             if record is not None:
-                record = record_facts(record, facts, context)
+                record = record_facts(record, reading.facts, context)
                 tx.put_host(record)
-                _note_images(tx, host.name, facts, context.settings.vfs_shared)
-            results[host.name] = Checked(
-                host=host.name, record=record, findings=findings(facts, context, host)
-            )
+                _note_images(tx, host.name, reading.facts, context.settings.vfs_shared)
+            found = _findings(reading, context, host, added=record is not None)
+            results[host.name] = Checked(host=host.name, record=record, findings=found)
 
 
 def probe(world: World, context: Context, host: HostConfig, accel: str | None) -> HostFacts:
     """Read a host's facts; KVM is asked only where `accel` is None. Raises Unreachable."""
+    return look(world, context, host, accel).facts
+
+
+def look(world: World, context: Context, host: HostConfig, accel: str | None) -> Reading:
+    """Read a host's facts and, where `accel` is None, KVM and the ground. Raises Unreachable."""
     cpu = _enforced_cpu(context)
     asked = facts_plan.Probe(settings=context.settings, cpu=cpu, kvm=accel is None)
     nonce = world.dice.nonce()
@@ -214,7 +213,7 @@ def probe(world: World, context: Context, host: HostConfig, accel: str | None) -
                 host=host.name,
             )
         raise answers.unreachable(host.name, reply)
-    return reading.facts
+    return reading
 
 
 def _enforced_cpu(context: Context) -> str:
@@ -227,20 +226,11 @@ def record_facts(record: HostRecord, facts: HostFacts, context: Context) -> Host
     """A host's record after it answered: up, seen now, and unfit when its QEMU is too old."""
     state = record.state
     if state is not HostState.Drained:
-        fits = version_fits(facts.qemu_version, context)
+        fits = requirements.version_fits(facts.qemu_version, context.settings)
         state = HostState.Normal if fits else HostState.VersionMismatch
     # VMs and images have tables of their own; here they would only make the file long.
     kept = replace(facts, vms=(), images=())
     return replace(record, up=True, last_contact=facts.at, facts=kept, state=state)
-
-
-def version_fits(version: str | None, context: Context) -> bool:
-    """Whether a host's QEMU is at least 7.2 and, where [Qemu] versions is set, one of these."""
-    if version is None:
-        return True  # refused by the placement with a reason of its own
-    numbers = tuple(int(n) for n in version.split(".")[:2] if n.isdecimal())
-    allowed = context.settings.qemu.versions
-    return numbers >= MIN_QEMU and (not allowed or any(version.startswith(a) for a in allowed))
 
 
 def _note_images(tx: Transaction, host: str, facts: HostFacts, shared: bool) -> None:
@@ -268,49 +258,9 @@ def _note_images(tx: Transaction, host: str, facts: HostFacts, shared: bool) -> 
         )
 
 
-def findings(facts: HostFacts, context: Context, host: HostConfig) -> tuple[Finding, ...]:
-    """Every requirement of a host, met or not, with the remedy."""
-    ours = context.settings.tashictl.cluster_id
-    fits = facts.qemu_version is not None and version_fits(facts.qemu_version, context)
-    found = [
-        Finding(
-            check="qemu",
-            ok=fits,
-            seen=facts.qemu_version or "none",
-            remedy="" if fits else "apt-get install qemu-system-x86 qemu-utils (7.2 or later)",
-        ),
-        Finding(
-            check="tools",
-            ok=not facts.missing,
-            seen="all there" if not facts.missing else f"missing: {', '.join(facts.missing)}",
-            remedy="" if not facts.missing else "apt-get install iproute2 util-linux coreutils",
-        ),
-        Finding(check="accel", ok=True, seen=facts.accel),
-        Finding(
-            check="cluster",
-            ok=facts.claimed_by in (None, ours),
-            seen=facts.claimed_by or "free",
-            remedy="" if facts.claimed_by in (None, ours) else "the host of another cluster",
-        ),
-        Finding(
-            check="clock",
-            ok=abs(facts.clock_offset_s) < 30,
-            seen=f"{facts.clock_offset_s:+.0f} s",
-            remedy="" if abs(facts.clock_offset_s) < 30 else "run an NTP client on the host",
-        ),
-    ]
-    for network in context.inventory.networks:
-        if network.bridge is None or (
-            host.networks is not None and not {network.name, str(network.id)} & set(host.networks)
-        ):
-            continue
-        there = network.bridge in facts.bridges
-        found.append(
-            Finding(
-                check=f"bridge {network.bridge}",
-                ok=there,
-                seen="there" if there else "absent",
-                remedy="" if there else f"make bridge {network.bridge} (network {network.name})",
-            )
-        )
-    return tuple(found)
+def _findings(
+    reading: Reading, context: Context, host: HostConfig, added: bool
+) -> tuple[Finding, ...]:
+    networks = context.inventory.networks
+    found = requirements.findings(reading, requirements.place(host, context.settings, networks))
+    return found if added else (*found, requirements.not_added(host.name))

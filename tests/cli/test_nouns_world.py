@@ -128,12 +128,17 @@ def test_a_check_of_fit_hosts_is_code_0_and_of_unfit_ones_code_9(office: Office)
     office.remote.probes["node1"] = answer(basics=basics)
     office.remote.probes["node2"] = answer(basics=basics + "\nmissing flock")
 
-    assert office.ok("host", "check", "node1", "-o", "json").json()[0]["ok"] is True
+    rows = office.ok("host", "check", "node1", "-o", "json").json()
+    assert {row["host"] for row in rows} == {"node1"}
+    assert all(row["ok"] for row in rows)
     done = office.run("host", "check")
 
     assert done.code == 9
-    assert "not fit: node2" in done.err
+    assert "error[E-CHECK]: node2: tools: missing: flock" in done.err
+    assert "try: apt-get install util-linux" in done.err
     assert "flock" in done.out
+    only = office.run("host", "check", "--filter", "ok=false", "-o", "json")
+    assert [(row["host"], row["check"]) for row in only.json()] == [("node2", "tools")]
 
 
 def test_a_check_of_hosts_that_are_all_down_is_code_6(office: Office) -> None:
