@@ -151,6 +151,17 @@ def _write(at: Desk, name: str, keys: dict[str, str | int | bool]) -> None:
     inventory_files.add_host(str(folder), name, plan.host_yaml(name, keys))
 
 
+@command.changes("remove")
+@click.argument("names", metavar="HOST...", nargs=-1, required=True)
+@click.option("--force", is_flag=True, help="Forget one that is not reached; it is not cleaned.")
+@click.pass_obj
+def remove(face: Globals, names: tuple[str, ...], force: bool) -> int:
+    """Take hosts out of the cluster; nothing of it stays on them. Refused while VMs are there."""
+    from tashictl.cli import host_remove
+
+    return host_remove.run(face, names, force)
+
+
 @command.changes("trust")
 @click.argument("name")
 @click.option("--fingerprint", default=None, metavar="SHA256:…", help="The key, as you know it.")

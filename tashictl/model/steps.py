@@ -162,6 +162,18 @@ class RemoveFile(HostStep, frozen=True, kw_only=True, tag=True):
     path: str
 
 
+class ReleaseHost(HostStep, frozen=True, kw_only=True, tag=True):
+    """Remove all that the cluster has on a host, its claim last; refuses while a VM is there.
+
+    `folder` is the image folder and `run_folder` the one above all clusters' run folders; `images`
+    are names below `folder`, none where it is `shared`.
+    """
+
+    etc_dir: str
+    images: tuple[str, ...]
+    shared: bool = False
+
+
 Step = (
     WriteManifest
     | CreateOverlay
@@ -177,6 +189,7 @@ Step = (
     | PutImage
     | PlaceImage
     | RemoveFile
+    | ReleaseHost
 )
 Plan = tuple[Step, ...]
 

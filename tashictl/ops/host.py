@@ -30,6 +30,7 @@ from tashictl.planning.facts import Reading
 from tashictl.planning.requirements import Finding
 
 KEY_TIMEOUT_S = 10.0
+BEING_REMOVED = "being removed"  # how the notes of a host begin whose removal has begun
 
 
 class Checked(Struct, frozen=True, kw_only=True):
@@ -108,9 +109,12 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
     with world.store.transaction() as tx:
         before = tx.state.hosts.get(host.name)
         record = before or HostRecord(id=tx.next_host_id(), name=host.name)
+        if record.notes.startswith(BEING_REMOVED):  # it stays after all
+            record = replace(record, state=HostState.Normal, notes="")
         record = replace(record_facts(record, facts, context), seen_operation=seen)
         tx.put_host(record)
         _note_images(tx, host.name, facts, context.settings.vfs_shared)
+    end_removal(world, host.name, "superseded by host add")
     found = _findings(reading, context, host, added=True)
     return Checked(host=host.name, record=record, findings=found)
 
@@ -135,6 +139,30 @@ def _claim(world: World, context: Context, host: HostConfig, facts: HostFacts) -
         execution.forward(plan)
         execution.journal.note(Ended(at=iso(world.clock.now()), status=Status.DONE))
     return max(operation.id, facts.claimed_counter)
+
+
+def removals(world: World, name: str) -> list[int]:
+    """The removals of a host that were interrupted."""
+    found = []
+    for operation_id in world.journals.ids():
+        journal = world.journals.read(operation_id)
+        if journal is None or journal.alive or journal.ended is not None:
+            continue
+        if (journal.header.kind, journal.header.target) == (OperationKind.HOST_REMOVE, name):
+            found.append(operation_id)
+    return found
+
+
+def end_removal(world: World, name: str, why: str) -> None:
+    """Write into the journals of interrupted removals of a host that something else was decided."""
+    for operation_id in removals(world, name):
+        journal = world.journals.reopen(operation_id)
+        if journal is None:
+            continue
+        try:
+            journal.note(Ended(at=iso(world.clock.now()), status=Status.UNDONE, reason=why))
+        finally:
+            journal.close()
 
 
 def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[Checked]:

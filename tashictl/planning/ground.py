@@ -26,8 +26,8 @@ place() { d=$2; w=no
   while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done; d=${d:-/}
   [ -d "$d" ] && [ -w "$d" ] && w=yes
   f=$(timeout 5 df -Pk "$d" 2>/dev/null | awk 'NR == 2 {print $4}')
-  t=$(timeout 5 stat -f -c %T "$d" 2>/dev/null)
-  echo "folder $1 $w ${f:-x} ${t:-unknown} $d"; }
+  k=$(timeout 5 stat -f -c %T "$d" 2>/dev/null)
+  echo "folder $1 $w ${f:-x} ${k:-unknown} $d"; }
 place lib "$L"; place run "$RUN"; place images "$IMAGES"
 f=$({ sshd -T 2>/dev/null || cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null; } \
   | awk '{ k = tolower($1); v = tolower($2) }

@@ -17,6 +17,7 @@ from tashictl.model.steps import (
     KillQemu,
     MakeFolder,
     PlaceImage,
+    ReleaseHost,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -25,6 +26,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
+from tashictl.planning import release
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, quote
 
@@ -150,6 +152,8 @@ def _small(step: Step) -> str:
             )
         case RemoveFile(path=path):
             return f"rm -f {quote(path)}"
+        case ReleaseHost():
+            return release.text(step)
         case _:
             raise OperationFailed("E-STEP", f"{step.name} is no step for a script")
 

@@ -13,6 +13,7 @@ from tashictl.model.steps import (
     MakeFolder,
     PlaceImage,
     PutImage,
+    ReleaseHost,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -61,6 +62,9 @@ def _removal(step: Step) -> str:
             return f"{path}, if its sha256 is {sha256[:8]}…"
         case RemoveFile(path=path):
             return path
+        case ReleaseHost(images=images):
+            listed = f", images {', '.join(images)}" if images else ""
+            return f"claim, fences, folders, qemu-ifup files{listed}"
         case _:
             return step.name
 
@@ -87,6 +91,8 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
             return "folder", "removed"
         case PutImage(size_bytes=size):
             return "image", f"{show_bytes(size)} to {step.host}"
+        case ReleaseHost():
+            return "host", message.splitlines()[-1] if message else "nothing is left there"
         case PlaceImage(sha256=sha256):
             return "sha256", f"{sha256[:12]}… on {step.host}"
         case _:

@@ -18,6 +18,7 @@ from tashictl.model.steps import (
     KillQemu,
     MakeFolder,
     PlaceImage,
+    ReleaseHost,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -67,6 +68,8 @@ STEPS: dict[str, Step] = {
     "place-image": PlaceImage(
         **HOST, part=f"{_IMAGES}/a.img.part", path=f"{_IMAGES}/a.img", sha256=_SHA256
     ),
+    "release-host": ReleaseHost(**HOST, etc_dir="/etc", images=("a b.img", "sub/it's.qcow2")),
+    "release-host-shared": ReleaseHost(**HOST, etc_dir="/etc", images=(), shared=True),
     "remove-file": RemoveFile(**HOST, path=f"{_IMAGES}/a.img.part"),
 }
 

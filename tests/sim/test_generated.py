@@ -12,7 +12,10 @@ SEED = 20260301
 PAIRS = {"create": 300, "destroy": 200, "schedule": 100, "import": 100}
 SHARE = {"create": 1.0, "destroy": 1.0, "schedule": 0.4, "import": 1.0}
 # Step kinds that no operation plans yet.
-UNPLANNED = {"step RemoveFile: in no plan that is played"}
+UNPLANNED = {
+    "step ReleaseHost: in no plan that is played",
+    "step RemoveFile: in no plan that is played",
+}
 _reports: dict[str, Report] = {}
 
 

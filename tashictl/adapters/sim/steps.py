@@ -20,6 +20,7 @@ from tashictl.model.steps import (
     KillQemu,
     MakeFolder,
     PlaceImage,
+    ReleaseHost,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -45,6 +46,7 @@ class Body:
     def __init__(self, host: SimHost, step: Step, fence: Fence) -> None:
         self.host = host
         self.step = step
+        self.fence = fence
         self.uuid = fence.uuid
         self.data: dict[str, str] = {}
         self.said = ""
@@ -78,8 +80,27 @@ class Body:
                 yield from self._remove_dir(self.step)
             case PlaceImage():
                 yield from self._place(self.step)
+            case ReleaseHost():
+                yield from self._release(self.step)
             case _:
                 self._do_at_once(self.step)
+
+    def _release(self, step: ReleaseHost) -> Pace:
+        lib, run = f"{self.fence.lib_dir}/{self.fence.cluster}", step.run_folder
+        if any(f.startswith(f"{lib}/") and "-" in f for f in self.host.folders):
+            raise Died("the folder of a VM is there")
+        for path in self.host.below(step.etc_dir):
+            if IFUP_MARK in self.host.files[path].text:
+                del self.host.files[path]
+        yield _QUICK_S
+        for name in step.images:
+            for path in (f"{step.folder}/{name}", f"{step.folder}/{name}.part"):
+                self.host.files.pop(path, None)
+        yield _QUICK_S
+        for path in (*self.host.below(f"{run}/{self.fence.cluster}"), *self.host.below(lib)):
+            del self.host.files[path]
+        yield _QUICK_S
+        self.host.files.pop(f"{self.fence.lib_dir}/cluster", None)
 
     def _do_at_once(self, step: Step) -> None:
         match step:
