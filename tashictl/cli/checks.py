@@ -15,9 +15,11 @@ from tashictl.errors import FaultsFound
 
 if TYPE_CHECKING:
     from tashictl.adapters.store.check import Finding as StateFinding
+    from tashictl.model.settings import Origin
     from tashictl.planning.requirements import Finding
 
 HOST_CHECK_KEYS = ("host", "check", "ok", "state", "seen", "remedy")
+CONFIG_KEYS = ("section", "option", "value", "origin")
 STATE_CHECK_KEYS = ("id", "severity", "evidence", "remedy")
 _COLOURS = {"ok": "green", "advice": "yellow", "not met": "red"}
 _SEVERITY_COLOURS = {"note": "green", "warning": "yellow", "error": "red"}
@@ -135,5 +137,27 @@ def state_check_table(order: Sequence[StateFinding]) -> Table[StateFinding]:
             Column(
                 key="remedy", header="REMEDY", shown=Shown.CHOSEN, show=lambda f: _first(f.remedy)
             ),
+        ),
+    )
+
+
+def config_table() -> Table[Origin]:
+    """The table of options, with where each was set."""
+    return Table(
+        things="options",
+        keys=CONFIG_KEYS,
+        record=lambda o: {
+            "section": o.section,
+            "option": o.option,
+            "value": o.value,
+            "origin": o.where,
+        },
+        name=lambda o: f"{o.section}.{o.option}",
+        order=lambda _: 0,
+        columns=(
+            Column(key="section", header="SECTION", show=lambda o: o.section),
+            Column(key="option", header="OPTION", show=lambda o: o.option),
+            Column(key="value", header="VALUE", show=lambda o: o.value),
+            Column(key="origin", header="ORIGIN", show=lambda o: o.where),
         ),
     )

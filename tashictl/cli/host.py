@@ -217,6 +217,7 @@ def check(face: Globals, names: tuple[str, ...]) -> None:
     from tashictl.ops import host as ops
     from tashictl.planning import requirements
 
+    output.check_choice(face, checks.host_check_table())
     at = desk.sit_down(face)
     context = wiring.context_of(at)
     chosen = _chosen(context.inventory, names)

@@ -53,6 +53,7 @@ class Gone(Struct, frozen=True, kw_only=True):
 
 def run(face: Globals, patterns: Sequence[str], force: bool) -> int:
     """Remove hosts, each with a result of its own."""
+    output.check_choice(face, _table())
     at = desk.sit_down(face)
     state = at.state()
     context = wiring.context_of(at)

@@ -57,6 +57,7 @@ def import_(
     if not names.is_image_name(name):
         raise InvalidRequest("E-IMAGE", f"{name!r} is no image name", hint="--name NAME")
     wanted = image_kinds.checksums(sha256, sha512, checksum)
+    output.check_choice(face, listings.image_table())
     at = desk.sit_down(face)
     context = wiring.context_of(at)
     chosen = _chosen(context, at.state().hosts, hosts)

@@ -54,10 +54,23 @@ def emit_list(face: Globals, rows: Iterable[Row], table: Table[Row]) -> None:
         )
 
 
+def check_choice(face: Globals, table: Table[Row]) -> None:
+    """Raise what `emit_list` would raise for -c and --filter: before anything is done or asked."""
+    if face.columns not in (None, "help"):
+        _columns(face, table)
+    if face.filter is not None:
+        filters.check(filters.parse(face.filter), table.keys)
+
+
 def emit_object(
     face: Globals, row: Row, table: Table[Row], lines: Iterable[str] | None = None
 ) -> None:
-    """Print one row: the record for programs; for people `lines`, or a line per column."""
+    """Print one row: the record for programs; for people `lines`, or a line per column.
+
+    Raises InvalidRequest for a filter: there is nothing to choose from.
+    """
+    if face.filter is not None:
+        raise _no_choice(f"one of the {table.things}", "--filter")
     if face.columns == "help":
         write(face, tables.describe(table))
     elif face.for_people:
@@ -89,17 +102,17 @@ def emit_record(
 
 def refuse_choice(face: Globals, what: str) -> None:
     """Raise InvalidRequest where -c or --filter is given and `what` has nothing to choose from."""
-    given = [
-        InvalidRequest(
-            "E-USAGE",
-            f"'{what}' takes no {option}",
-            cause="it chooses from a list, and this is none",
-            hint="-o json shows all of it",
-        )
-        for option, value in (("--columns", face.columns), ("--filter", face.filter))
-        if value is not None
-    ]
-    raise_all(given)
+    options_ = (("--columns", face.columns), ("--filter", face.filter))
+    raise_all([_no_choice(what, option) for option, value in options_ if value is not None])
+
+
+def _no_choice(what: str, option: str) -> InvalidRequest:
+    return InvalidRequest(
+        "E-USAGE",
+        f"{what} takes no {option}",
+        cause="it chooses from a list, and this is none",
+        hint="-o json shows all of it",
+    )
 
 
 def emit_records(face: Globals, records: Sequence[dict[str, object]], lines: Iterable[str]) -> None:

@@ -29,7 +29,7 @@ def command(face: Globals) -> None:
     at = desk.sit_down(face)
     picture = _looked(at)
     streams = face.streams
-    output.refuse_choice(face, "tashictl status")
+    output.refuse_choice(face, "status")
     if face.for_people:
         width = options.width_of(streams.stdout, streams.env)
         paint = options.paint_for(streams.stdout, face.color, streams.env)
