@@ -216,7 +216,10 @@ def _vms(picture: Picture) -> Iterator[Line]:
 def age(at: str, now: datetime) -> str:
     """How long ago `at` was: ``3 min``."""
     when = text.read_time(at)
-    return units.show_seconds(max(0.0, (now - when).total_seconds())) if when else "long"
+    if when is None:
+        return "long"
+    passed_s = max(0.0, (now - when).total_seconds())
+    return f"{passed_s:.0f} s" if passed_s < 10 else units.show_seconds(passed_s)
 
 
 def ago(at: str, now: datetime) -> str:

@@ -100,8 +100,9 @@ def advise(report: Progress, together: Iterable[tuple[list[str], Finding]]) -> N
     """Tell what is met and could be better."""
     for hosts, finding in together:
         if finding.state == "advice":
-            remedy = "; ".join(finding.remedy.splitlines())
-            report.note(f"{some(hosts)}: {finding.check}: {finding.seen}: {remedy}")
+            report.note(f"{some(hosts)}: {finding.check}: {finding.seen}")
+            for line in finding.remedy.splitlines():
+                report.note(f"  {line}")
 
 
 def some(hosts: Sequence[str]) -> str:

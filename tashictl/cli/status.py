@@ -73,12 +73,14 @@ def _headline(picture: attention.Picture, width: int | None) -> Iterator[str]:
         _host_words(picture),
         _vm_words(picture),
     ]
-    joined = "   ".join(parts)
-    if width is None or len(joined) <= width:
-        yield joined
-        return
+    line = ""
     for part in parts:
-        yield text.clip(part, width)
+        joined = f"{line}   {part}" if line else part
+        if line and width is not None and text.cells_of(joined) > width:
+            yield text.clip(line, width)
+            joined = part
+        line = joined
+    yield line if width is None else text.clip(line, width)
 
 
 def _host_words(picture: attention.Picture) -> str:
@@ -116,7 +118,11 @@ def _bars(picture: attention.Picture, width: int | None) -> Iterator[str]:
     scale, unit = (1024, "GiB") if memory[1] >= _IN_GIB_MIB else (1, "MiB")
     shown = (
         ("cores", f"{cores[0]}/{cores[1]}", meter.bar(*cores)),
-        ("memory", f"{memory[0] / scale:.4g}/{memory[1] / scale:.4g} {unit}", meter.bar(*memory)),
+        (
+            "memory",
+            f"{_size(memory[0], scale)}/{_size(memory[1], scale)} {unit}",
+            meter.bar(*memory),
+        ),
     )
     in_one = "      ".join(f"{name:<6}  {used}  {bar}" for name, used, bar in shown)
     if width is None or len(in_one) <= width:
@@ -125,6 +131,10 @@ def _bars(picture: attention.Picture, width: int | None) -> Iterator[str]:
     widest = max(len(used) for _, used, _ in shown)
     for name, used, bar in shown:
         yield text.clip(f"{name:<6}  {used:<{widest}}  {bar}", width)
+
+
+def _size(mib: int, scale: int) -> str:
+    return f"{mib / scale:.3g}" if scale > 1 and mib < 1000 * scale else f"{mib / scale:.0f}"
 
 
 def _attention_lines(
@@ -136,7 +146,8 @@ def _attention_lines(
         counts[one.kind] += 1
         if counts[one.kind] <= _SHOWN:
             shown.append(one)
-    column = max((text.cells_of(text.visible(one.said)) for one in shown), default=0) + 2
+    lengths = [text.cells_of(text.visible(one.said)) for one in shown if _fits(one, width)]
+    column = max(lengths, default=0) + len(_GAP)
     for one in shown:
         yield from _attention_line(one, column, width, paint)
     for kind, number in counts.items():
@@ -144,20 +155,25 @@ def _attention_lines(
             yield f"{paint('yellow', '!')} and {number - _SHOWN} more: {kind}"
 
 
+def _fits(one: attention.Line, width: int | None) -> bool:
+    """Whether the line and its command stand beside each other."""
+    said, command = text.visible(one.said), text.visible(one.command)
+    return width is None or text.cells_of(said) + len(command) + 2 * len(_GAP) <= width
+
+
 def _attention_line(
     one: attention.Line, column: int, width: int | None, paint: text.Paint
 ) -> Iterator[str]:
     """The line with its command at the right; below it where both do not fit beside each other."""
     said, command = text.visible(one.said), text.visible(one.command)
-    beside = len(_GAP) + column + len(command)
-    mark = paint("yellow", "!")
-    if width is None or beside <= width:
-        yield f"{mark} {said}{' ' * (column - text.cells_of(said))}{paint('dim', command)}"
-        return
-    if text.cells_of(said) + len(command) + 5 <= width:
-        gap = width - 2 - text.cells_of(said) - len(command)
+    mark, length = paint("yellow", "!"), text.cells_of(said)
+    if _fits(one, width):
+        gap = column - length
+        if width is not None and len(_GAP) + column + len(command) > width:
+            gap = width - len(_GAP) - length - len(command)  # the longest one pushes it here
         yield f"{mark} {said}{' ' * gap}{paint('dim', command)}"
         return
+    assert width is not None
     for piece in _wrapped(said, width - 2):
         yield f"{mark} {piece}"
         mark = " "

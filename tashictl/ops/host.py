@@ -169,6 +169,7 @@ def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[C
     """Look at hosts at once, write down what is seen, and hold it against every requirement."""
     nonces: dict[str, str] = {}
     asked = tuple(hosts)
+    added = world.store.read().hosts
     probe_of = facts_plan.Probe(settings=context.settings, cpu=_enforced_cpu(context))
     results: dict[str, Checked] = {}
     readings: dict[str, Reading] = {}
@@ -179,7 +180,8 @@ def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[C
         reading = facts_plan.read(reply.out, nonce, now) if nonce is not None else None
         if reading is None:
             error = answers.unreachable(host.name, reply)
-            why = requirements.unreached(host, reply.fault, error.cause, error.hint)
+            hint = error.hint if host.name in added else f"tashictl host add {host.name}"
+            why = requirements.unreached(host, reply.fault, error.cause, hint)
             results[host.name] = Checked(host=host.name, record=None, findings=(why,), error=error)
             return
         readings[host.name] = reading

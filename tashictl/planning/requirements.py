@@ -284,7 +284,7 @@ def _folder(name: str, path: str, folder: Folder, at: Place) -> Finding:
         )
     free = folder.free_mib
     shown = "free space unknown" if free is None else f"{show_bytes(free << 20)} free"
-    seen = f"{path}, {shown}"
+    seen = f"{shown} in {path}"
     if free is not None and free < (1 if name == "run" else _FULL_MIB):
         return Finding(check=check, ok=False, seen=seen, remedy=f"make room: df -h {folder.at}")
     if name == "images":
@@ -304,7 +304,7 @@ def _images(check: str, seen: str, folder: Folder, at: Place) -> Finding:
         remedy = "[Vfs] shared says that all hosts see the same folder: mount it here too"
     elif folder.free_mib is not None and folder.free_mib < _LOW_MIB:
         remedy = f"little room for images: df -h {folder.at}"
-    return Finding(check=check, ok=True, seen=f"{seen}, {folder.kind}, {whose}", remedy=remedy)
+    return Finding(check=check, ok=True, seen=f"{seen}, {whose} ({folder.kind})", remedy=remedy)
 
 
 def _memory(facts: HostFacts, ground: Ground | None, at: Place) -> Finding:
