@@ -182,6 +182,7 @@ def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[C
             error = answers.unreachable(host.name, reply)
             hint = error.hint if host.name in added else f"tashictl host add {host.name}"
             why = requirements.unreached(host, reply.fault, error.cause, hint)
+            error.hint = why.remedy  # not "host check", which this is
             results[host.name] = Checked(host=host.name, record=None, findings=(why,), error=error)
             return
         readings[host.name] = reading
@@ -242,7 +243,10 @@ def look(world: World, context: Context, host: HostConfig, accel: str | None) ->
                 cause=reply.err.decode("utf-8", "replace").strip()[-300:] or f"exit {reply.rc}",
                 host=host.name,
             )
-        raise answers.unreachable(host.name, reply)
+        error = answers.unreachable(host.name, reply)
+        why = requirements.unreached(host, reply.fault, error.cause, error.hint)
+        error.hint = why.remedy
+        raise error
     return reading
 
 

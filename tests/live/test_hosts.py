@@ -107,6 +107,25 @@ def test_check_names_what_a_host_lacks(lab: Lab, fresh: Tashictl) -> None:
     assert bad["h1"]["remedy"].startswith("ip link add name vmbr type bridge")
 
 
+def test_check_says_what_a_login_without_root_needs(lab: Lab, fresh: Tashictl) -> None:
+    clusters.add_host(fresh, lab.host("h1"))
+    use(fresh, lab, "noroot")
+    result = fresh.run("host", "check", "h1", "-o", "json", check=False)
+    assert result.rc == 6
+    (reach,) = result.json()
+    assert (reach["check"], reach["ok"]) == ("reach", False)
+    assert "noroot ALL=(root) NOPASSWD: ALL" in reach["remedy"]
+    use(fresh, lab, "noroot", become=False)
+    result = fresh.run("host", "check", "h1", "-o", "json", "--filter", "ok=false", check=False)
+    assert result.rc == 9
+    assert [one["check"] for one in result.json()] == [
+        *("login", "tap", "folder lib", "folder run", "folder images"),
+    ]
+    use(fresh, lab, "ops")
+    (login,) = fresh.run("host", "check", "h1", "-o", "json", "--filter", "check=login").json()
+    assert (login["ok"], login["seen"]) == (True, "ops, root by sudo")
+
+
 @pytest.mark.parametrize("user", ["root", "ops"])
 def test_a_vm_lives_and_goes_whoever_logs_in(lab: Lab, fresh: Tashictl, user: str) -> None:
     use(fresh, lab, user)
