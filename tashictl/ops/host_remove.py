@@ -159,12 +159,24 @@ def _operations(world: World, context: Context, name: str) -> Iterator[Conflict]
 def _wait_s(world: World, context: Context, journal: JournalView, name: str) -> float:
     """How long a script of an operation may still begin on a host; 0 when none is on its way."""
     at = quiet.last_unanswered(journal, name)
+    attempt = journal.attempt
+    if at is None and _lost_before(world, journal):
+        at, attempt = journal.header.started, 2
     if at is None:
         return 0.0
     ours = context.settings.tashictl
-    longest_s = execute.may_begin_s(ours, execute.lock_wait_s(ours, journal.attempt)) + _SLACK_S
+    longest_s = execute.may_begin_s(ours, execute.lock_wait_s(ours, attempt)) + _SLACK_S
     until = moment(at) + timedelta(seconds=longest_s)
     return max(0.0, (until - world.clock.now()).total_seconds())
+
+
+def _lost_before(world: World, journal: JournalView) -> bool:
+    """Whether an operation took a VM over from one whose journal was lost in a power cut."""
+    vm = journal.header.vm
+    before = vm.operation if vm is not None else None
+    if before is None or before.id == journal.header.id:
+        return False
+    return world.journals.read(before.id) is None
 
 
 def _refuse_found(context: Context, name: str, facts: HostFacts) -> None:

@@ -243,6 +243,24 @@ def test_while_a_script_may_still_arrive_the_fences_stay(stage: Stage) -> None:
     remove(stage)
 
 
+def test_what_was_sent_by_an_operation_whose_journal_was_lost_is_waited_for_too(
+    stage: Stage,
+) -> None:
+    stage.remote.upon("StartQemu", Trouble.MUTE)
+    stage.remote.upon("KillQemu", Trouble.UNSENT)
+    with pytest.raises(errors.TashiError):
+        vm_ops.create(stage.world, stage.context, raw("web1", host="node1"))
+    stage.journals.discard(1)
+    vm_ops.destroy(stage.world, stage.context, "web1")
+
+    with pytest.raises(errors.Conflict) as caught:
+        remove(stage)
+
+    assert caught.value.code == "E-HOST-UNQUIET"
+    stage.clock.sleep(180)
+    remove(stage)
+
+
 def test_a_create_that_was_answered_with_a_failure_needs_no_wait(stage: Stage) -> None:
     stage.remote.upon("StartQemu", Trouble.FAILS)
     with pytest.raises(errors.StepFailed):

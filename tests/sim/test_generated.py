@@ -11,7 +11,7 @@ from tests.sim.generate import FAMILIES, Report, family, uncovered
 SEED = 20260301
 PAIRS = {"create": 300, "destroy": 200, "schedule": 100, "import": 100}
 SHARE = {"create": 1.0, "destroy": 1.0, "schedule": 0.4, "import": 1.0}
-# Step kinds that no operation plans yet.
+# Step kinds that no operation plans yet, or that are played in test_host_remove.
 UNPLANNED = {
     "step ReleaseHost: in no plan that is played",
     "step RemoveFile: in no plan that is played",
