@@ -227,7 +227,7 @@ def _dry(face: Globals, world: World, context: Context, chosen: Sequence[str]) -
     raise_all(_refusals(world, context, state, chosen).values())
     for name in chosen:
         if name in state.hosts:
-            made = release.plan(state, name, context.settings)
+            made = ops.plan_of(world, context, state, name)
             operation = state.meta.last_operation_id + 1
             steps += dry.planned(face, world, context, made, operation, len(steps))
     lost = _lost(state, context, chosen)

@@ -166,11 +166,12 @@ class ReleaseHost(HostStep, frozen=True, kw_only=True, tag=True):
     """Remove all that the cluster has on a host, its claim last; refuses while a VM is there.
 
     `folder` is the image folder and `run_folder` the one above all clusters' run folders; `images`
-    are names below `folder`, none where it is `shared`.
+    are names below `folder`, none where it is `shared`; `parts` are files that an import left.
     """
 
     etc_dir: str
     images: tuple[str, ...]
+    parts: tuple[str, ...] = ()
     shared: bool = False
 
 

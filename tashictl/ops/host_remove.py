@@ -21,6 +21,7 @@ from tashictl.errors import (
 from tashictl.model.host import HostFacts, HostState
 from tashictl.model.operation import Ended, JournalView, Status
 from tashictl.model.state import State
+from tashictl.model.steps import Plan
 from tashictl.model.vm import OperationKind, Vm
 from tashictl.ops import execute, finish
 from tashictl.ops import host as hosts
@@ -94,6 +95,14 @@ def resume(world: World, context: Context, operation_id: int) -> Removed:
     if journal is None:
         raise Conflict("E-CHANGED", f"operation {operation_id} has ended meanwhile")
     return remove(world, context, journal.header.target)
+
+
+def plan_of(world: World, context: Context, state: State, name: str) -> Plan:
+    """What a removal does on the host, which a dry run shows."""
+    journals = (world.journals.read(operation_id) for operation_id in world.journals.ids())
+    known = [journal.header.plan for journal in journals if journal is not None]
+    parts = plans.parts_of(known, name, context.settings)
+    return plans.plan(state, name, context.settings, parts)
 
 
 def interrupted(world: World, operation_id: int) -> JournalView | None:
@@ -205,7 +214,7 @@ def _refuse_found(context: Context, name: str, facts: HostFacts) -> None:
 
 def _execution(world: World, context: Context, name: str, stack: ExitStack) -> Execution:
     """The removal that was interrupted, taken over, or a new one."""
-    plan = plans.plan(world.store.read(), name, context.settings)
+    plan = plan_of(world, context, world.store.read(), name)
     old = hosts.removals(world, name)
     for operation_id in old:
         known = world.journals.read(operation_id)
@@ -228,7 +237,7 @@ def _execution(world: World, context: Context, name: str, stack: ExitStack) -> E
 def _begun(world: World, context: Context, name: str, stack: ExitStack) -> Execution:
     with world.store.transaction() as tx:
         raise_all(_vms(tx.state, name))
-        plan = plans.plan(tx.state, name, context.settings)
+        plan = plan_of(world, context, tx.state, name)
         operation = new_operation(world, tx, OperationKind.HOST_REMOVE)
         opening = Opening(operation=operation, target=name, plan=plan)
         execution = open_operation(world, context, tx, opening, stack)

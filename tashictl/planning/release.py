@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tashictl.model.settings import Settings
 from tashictl.model.state import State
-from tashictl.model.steps import Plan, ReleaseHost
+from tashictl.model.steps import Plan, PutImage, ReleaseHost
 from tashictl.planning import paths
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import quote
@@ -18,11 +20,11 @@ for f in {etc}/qemu-ifup.*; do
   [ ! -f "$f" ] || ! grep -qF {mark} "$f" || rm -f -- "$f" || exit 1
 done
 w=$(readlink -f "$D" 2>/dev/null)
-for i in {images}; do
+for i in {files}; do
   f=$D/$i; d=${{f%/*}}
   [ -d "$d" ] || continue
   case $(readlink -f "$d")/ in "$w"/*) ;; *) continue ;; esac
-  rm -f -- "$f" "$f.part" || exit 1
+  rm -f -- "$f" || exit 1
   while [ "$d" != "$D" ] && rmdir "$d" 2>/dev/null; do d=${{d%/*}}; done
 done
 if [ {shared} = no ]; then
@@ -36,10 +38,11 @@ exit 0"""
 
 def text(step: ReleaseHost) -> str:
     """The text of the step."""
+    names = (*step.images, *(f"{name}.part" for name in step.images), *step.parts)
     return _RELEASE.format(
         etc=quote(step.etc_dir),
         mark=quote(IFUP_MARK),
-        images=" ".join(quote(name) for name in step.images),
+        files=" ".join(quote(name) for name in names),
         shared="yes" if step.shared else "no",
     )
 
@@ -51,13 +54,27 @@ def images_of(state: State, host: str, settings: Settings) -> tuple[str, ...]:
     return tuple(sorted(i.name for i in state.images.values() if host in i.hosts and not i.shared))
 
 
-def plan(state: State, host: str, settings: Settings) -> Plan:
-    """The one step that frees `host`."""
+def parts_of(plans: Iterable[Plan], host: str, settings: Settings) -> tuple[str, ...]:
+    """The part files that imports, whose `plans` are known, may have left on a host."""
+    folder = f"{settings.image_folder}/"
+    found = {
+        step.path.removeprefix(folder)
+        for plan in plans
+        for step in plan
+        if isinstance(step, PutImage) and step.host == host and step.path.startswith(folder)
+    }
+    return () if settings.vfs_shared else tuple(sorted(found))
+
+
+def plan(state: State, host: str, settings: Settings, parts: tuple[str, ...] = ()) -> Plan:
+    """The one step that frees `host`; `parts` are part files of images that never came there."""
+    images = images_of(state, host, settings)
     return (
         ReleaseHost(
             **paths.at_host(host, settings),
             etc_dir=settings.tashictl.etc_dir,
-            images=images_of(state, host, settings),
+            images=images,
+            parts=tuple(p for p in parts if p.removesuffix(".part") not in images),
             shared=settings.vfs_shared,
         ),
     )

@@ -126,9 +126,9 @@ class Host:
                 self.overlays = {o for o in self.overlays if not o.startswith(f"{folder}/")}
             case PlaceImage(part=part, path=path):
                 self.files[path] = self.files.pop(part, self.files.get(path, b""))
-            case ReleaseHost(folder=folder, images=images):
+            case ReleaseHost(folder=folder, images=images, parts=parts):
                 assert not (self.manifests or self.running)
-                for name in images:
+                for name in (*images, *parts):
                     self.files.pop(f"{folder}/{name}", None)
                 self.ifups.clear()
                 self.fences.clear()

@@ -6,13 +6,16 @@ from msgspec.structs import replace
 from tashictl import errors
 from tashictl.model.host import HostState
 from tashictl.model.operation import Status
+from tashictl.model.script import Fault, Reply
 from tashictl.ops import host as host_ops
 from tashictl.ops import host_remove as ops
+from tashictl.ops import image as image_ops
 from tashictl.ops import recover
 from tashictl.ops import vm as vm_ops
 from tests.ops.hosts import KEY, Trouble
 from tests.ops.stage import Stage, raw
 from tests.ops.test_host import answer
+from tests.ops.test_image import new
 
 FOLDER = "/var/lib/tashi/shared/images"
 
@@ -54,6 +57,19 @@ def test_images_that_nobody_has_any_more_are_forgotten_and_named(stage: Stage) -
 
     assert remove(stage, "node2").images == ("demo.qcow2", "data.img")
     assert stage.state.images == {}
+
+
+def test_the_part_of_an_import_that_failed_goes_too_and_a_strangers_file_of_its_name_stays(
+    stage: Stage,
+) -> None:
+    stage.remote.put_fault = Reply(fault=Fault.CUT, sent=True)
+    image_ops.put(stage.world, stage.context, new("cut.img"), ["node1"])
+    stage.host().files[f"{FOLDER}/cut.img.part"] = b"half"
+    stage.host().files[f"{FOLDER}/cut.img"] = b"a stranger's"
+
+    remove(stage)
+
+    assert set(stage.host().files) == {f"{FOLDER}/strange.img", f"{FOLDER}/cut.img"}
 
 
 def test_images_on_a_shared_prefix_stay(stage: Stage) -> None:

@@ -68,7 +68,9 @@ STEPS: dict[str, Step] = {
     "place-image": PlaceImage(
         **HOST, part=f"{_IMAGES}/a.img.part", path=f"{_IMAGES}/a.img", sha256=_SHA256
     ),
-    "release-host": ReleaseHost(**HOST, etc_dir="/etc", images=("a b.img", "sub/it's.qcow2")),
+    "release-host": ReleaseHost(
+        **HOST, etc_dir="/etc", images=("a b.img", "sub/it's.qcow2"), parts=("c.img.part",)
+    ),
     "release-host-shared": ReleaseHost(**HOST, etc_dir="/etc", images=(), shared=True),
     "remove-file": RemoveFile(**HOST, path=f"{_IMAGES}/a.img.part"),
 }

@@ -93,9 +93,8 @@ class Body:
             if IFUP_MARK in self.host.files[path].text:
                 del self.host.files[path]
         yield _QUICK_S
-        for name in step.images:
-            for path in (f"{step.folder}/{name}", f"{step.folder}/{name}.part"):
-                self.host.files.pop(path, None)
+        for name in (*step.images, *(f"{n}.part" for n in step.images), *step.parts):
+            self.host.files.pop(f"{step.folder}/{name}", None)
         yield _QUICK_S
         for path in (*self.host.below(f"{run}/{self.fence.cluster}"), *self.host.below(lib)):
             del self.host.files[path]

@@ -9,7 +9,7 @@ for i in ; do
   f=$D/$i; d=${f%/*}
   [ -d "$d" ] || continue
   case $(readlink -f "$d")/ in "$w"/*) ;; *) continue ;; esac
-  rm -f -- "$f" "$f.part" || exit 1
+  rm -f -- "$f" || exit 1
   while [ "$d" != "$D" ] && rmdir "$d" 2>/dev/null; do d=${d%/*}; done
 done
 if [ yes = no ]; then

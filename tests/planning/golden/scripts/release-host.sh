@@ -5,11 +5,11 @@ for f in /etc/qemu-ifup.*; do
   [ ! -f "$f" ] || ! grep -qF '# rendered by tashictl' "$f" || rm -f -- "$f" || exit 1
 done
 w=$(readlink -f "$D" 2>/dev/null)
-for i in 'a b.img' 'sub/it'"'"'s.qcow2'; do
+for i in 'a b.img' 'sub/it'"'"'s.qcow2' 'a b.img.part' 'sub/it'"'"'s.qcow2.part' c.img.part; do
   f=$D/$i; d=${f%/*}
   [ -d "$d" ] || continue
   case $(readlink -f "$d")/ in "$w"/*) ;; *) continue ;; esac
-  rm -f -- "$f" "$f.part" || exit 1
+  rm -f -- "$f" || exit 1
   while [ "$d" != "$D" ] && rmdir "$d" 2>/dev/null; do d=${d%/*}; done
 done
 if [ no = no ]; then
