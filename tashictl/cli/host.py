@@ -218,6 +218,9 @@ def check(face: Globals, names: tuple[str, ...]) -> None:
     from tashictl.planning import requirements
 
     output.check_choice(face, checks.host_check_table())
+    if face.columns == "help":
+        output.emit_list(face, (), checks.host_check_table())
+        return
     at = desk.sit_down(face)
     context = wiring.context_of(at)
     chosen = _chosen(context.inventory, names)

@@ -106,7 +106,7 @@ def _refusals(
 
 def _question(state: State, context: Context, chosen: Sequence[str], force: bool) -> str:
     lost = _lost(state, context, chosen)
-    what = f"remove {', '.join(chosen)}: their images are deleted there"
+    what = f"remove {', '.join(chosen)}: the images there are deleted"
     if lost:
         what += f"; {', '.join(lost)} {'is' if len(lost) == 1 else 'are'} on no other host"
     if force:

@@ -107,6 +107,7 @@ def test_a_wrong_column_is_refused_before_hosts_are_asked(office: Office) -> Non
     asked = len(office.remote.asked)
 
     assert office.run("host", "check", "-c", "nonsense").code == 2
+    assert "remedy" in office.ok("host", "check", "-c", "help").out
     assert len(office.remote.asked) == asked
 
 
