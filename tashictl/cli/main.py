@@ -110,8 +110,11 @@ def _dispatch(
 
 
 def _complete(root: click.Group, streams: options.Streams, instruction: str) -> int:
-    from click.shell_completion import shell_complete
+    from click.shell_completion import add_completion_class, shell_complete
 
+    from tashictl.cli import words
+
+    add_completion_class(words.Bash, "bash")
     root_values = {"obj": options.Globals(streams=streams)}
     # Whatever is wrong: what a shell completes from shows no error and never fails.
     with contextlib.redirect_stdout(streams.stdout), contextlib.suppress(Exception):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import BashComplete, CompletionItem
 
 from tashictl.cli.options import Globals, cluster_dir
 
@@ -25,6 +25,35 @@ Source = Callable[[click.Context, str], Iterable[Word]]
 _NEW = {("vm", "create"), ("init",), ("completion",)}
 _FILES = {"path": "file", "file": "file", "g_inventory": "file", "g_cluster": "dir"}
 _FILE_OPTIONS = {"--cloud-init": "file", "--ssh-key": "file"}
+
+
+class Bash(BashComplete):
+    """Bash, which breaks words at ``=``: they are put together again, and the answer is cut there.
+
+    ``--filter state=Ru`` reaches us as ``--filter``, ``state``, ``=``, ``Ru``.
+    """
+
+    _cut = ""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """The words before the one that is completed, and that one."""
+        args, incomplete = super().get_completion_args()
+        joined: list[str] = []
+        before = len(args)
+        glue = False
+        for word in (*args, incomplete):
+            if joined and (glue or word == "="):
+                joined[-1] += word
+                glue = word == "="
+            else:
+                joined.append(word)
+        glued = len(joined) <= before and "=" in joined[-1]
+        self._cut = joined[-1].rpartition("=")[0] + "=" if glued else ""
+        return joined[:-1], joined[-1]
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """What bash puts in the place of the word, which begins behind the last ``=`` for it."""
+        return f"{item.type},{item.value.removeprefix(self._cut)}"
 
 
 def attach(ctx: click.Context, params: Sequence[click.Parameter]) -> None:

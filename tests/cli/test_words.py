@@ -63,7 +63,13 @@ def shell(office: Office, monkeypatch: pytest.MonkeyPatch) -> Shell:
         (("host", "check", "--columns", "rem"), ["remedy"]),
         (("config", "show", "-c", "or"), ["origin"]),
         (("vm", "list", "--filter", "state=Ru"), ["state=Running"]),
+        # bash breaks words at = and then holds only what follows the last one
+        (("vm", "list", "--filter", "state", "=", "Ru"), ["Running"]),
+        (("vm", "list", "--filter", "user", "=", "dev,state", "=", "Hel"), ["Held"]),
+        (("host", "check", "--filter", "ok", "="), ["true", "false"]),
+        (("vm", "create", "x", "--host", "=", "node2"), ["node2"]),
         (("vm", "list", "--filter", "user=dev,mem"), ["user=dev,memory_mib="]),
+        (("vm", "list", "--filter", "user", "=", "dev,mem"), ["dev,memory_mib="]),
         (("op", "list", "--filter", "status=int"), ["status=interrupted"]),
         (("host", "che"), ["check"]),
         (("-o", "js"), ["json"]),

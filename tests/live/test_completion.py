@@ -52,6 +52,8 @@ def test_bash_is_offered_what_exists(home: Path, tashictl_argv: list[str]) -> No
     assert rest == names[1:]
     assert bash(home, tashictl_argv, "vm", "li") == ["list"]
     assert bash(home, tashictl_argv, "vm", "list", "-c", "id,uu") == ["id,uuid"]
+    split = ("vm", "list", "--filter", "state", "=", "Run")
+    assert bash(home, tashictl_argv, *split) == ["Running"]
 
 
 def test_bash_is_offered_nothing_without_a_cluster(home: Path, tashictl_argv: list[str]) -> None:
