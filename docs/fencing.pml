@@ -12,6 +12,8 @@
  *   NOLOCK           scripts do not hold the VM's lock on the host: violated
  *   PRUNE            fences are forgotten at any time: violated
  *   PRUNE NOTAFTER   only fences older than every not-after, which scripts check: 0 errors
+ *                    (`host remove` forgets all fences of a host: it waits until no script that was
+ *                    sent there without a full answer may begin any more, see planning/quiet.py)
  *   REBUILD          the database is rebuilt from the host under a new epoch, its counters begin
  *                    anew; every fence is marked under its lock before the host is looked at: 0 errors
  *   REBUILD GLANCE   only the host's own epoch is raised: violated, by a script that had passed that

@@ -92,6 +92,16 @@ def add_host(path: str, name: str, text: str) -> str:
     return target
 
 
+def remove_host(path: str, text: str) -> bool:
+    """Remove the file at `path` if it still holds `text`; whether it is gone."""
+    found = files.read_file(path)
+    if found is None or found.decode("utf-8-sig", "replace") != text:
+        return found is None
+    files.remove(path)
+    files.sync_folder(os.path.dirname(path) or ".")
+    return True
+
+
 def _read_folder(folder: str, uid: int) -> tuple[Source, ...]:
     fault = trust.folder_fault(folder, (uid, os.stat(folder).st_uid))
     if fault:

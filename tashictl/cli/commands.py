@@ -49,7 +49,12 @@ class _Face(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own parameters, then the global ones, then --help."""
         own = super().get_params(ctx)
-        return [*own[:-1], *options.GLOBAL_OPTIONS, *own[-1:]]
+        params = [*own[:-1], *options.GLOBAL_OPTIONS, *own[-1:]]
+        if ctx.resilient_parsing:
+            from tashictl.cli import words
+
+            words.attach(ctx, params)
+        return params
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, but report all bad values at once, and merge the global options."""

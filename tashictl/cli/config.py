@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from tashictl.cli import commands, desk, output
+from tashictl.cli import checks, commands, desk, output
 from tashictl.cli.options import Globals
+from tashictl.cli.text import visible
 from tashictl.planning import config
 
 command = commands.Noun("config", help="The configuration and where each value comes from.")
@@ -18,21 +19,16 @@ def show(face: Globals, origin: bool) -> None:
     """Show every option that is used, with its value; secrets are masked."""
     at = desk.sit_down(face)
     found = config.listing(at.merged)
-    records: list[dict[str, object]] = []
+    chosen = face.columns is not None or face.filter is not None
+    if chosen or not face.for_people:
+        output.emit_list(face, found, checks.config_table())
+        return
     lines: list[str] = []
     section = ""
     for entry in found:
-        record: dict[str, object] = {
-            "section": entry.section,
-            "option": entry.option,
-            "value": entry.value,
-        }
-        if origin:
-            record["origin"] = entry.where
-        records.append(record)
         if entry.section != section:
             section = entry.section
             lines.append(f"[{section}]")
         text = f"{entry.option} = {entry.value}"
         lines.append(f"{text:<58} # {entry.where}" if origin else text)
-    output.emit_records(face, records, lines)
+    output.write(face, "".join(f"{visible(line)}\n" for line in lines))

@@ -10,7 +10,7 @@ import click
 from tashictl.cli import commands, desk, listings, options, output
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
-from tashictl.errors import FaultsFound, InvalidRequest, NoSuchTarget, TashiError
+from tashictl.errors import InvalidRequest, NoSuchTarget, TashiError, raise_all
 from tashictl.model import names
 
 if TYPE_CHECKING:
@@ -152,6 +152,17 @@ def _write(at: Desk, name: str, keys: dict[str, str | int | bool]) -> None:
     inventory_files.add_host(str(folder), name, plan.host_yaml(name, keys))
 
 
+@command.changes("remove")
+@click.argument("names", metavar="HOST...", nargs=-1, required=True)
+@click.option("--force", is_flag=True, help="Forget one that is not reached; it is not cleaned.")
+@click.pass_obj
+def remove(face: Globals, names: tuple[str, ...], force: bool) -> int:
+    """Take hosts out of the cluster; nothing of it stays on them. Refused while VMs are there."""
+    from tashictl.cli import host_remove
+
+    return host_remove.run(face, names, force)
+
+
 @command.changes("trust")
 @click.argument("name")
 @click.option("--fingerprint", default=None, metavar="SHA256:…", help="The key, as you know it.")
@@ -202,9 +213,15 @@ def _asker(face: Globals):  # type: ignore[no-untyped-def]
 @click.pass_obj
 def check(face: Globals, names: tuple[str, ...]) -> None:
     """Look at hosts now: every requirement with the remedy; what was seen is written down."""
-    from tashictl.cli import wiring
+    from tashictl.cli import checks, wiring
+    from tashictl.cli.progress import Progress
     from tashictl.ops import host as ops
+    from tashictl.planning import requirements
 
+    output.check_choice(face, checks.host_check_table())
+    if face.columns == "help":
+        output.emit_list(face, (), checks.host_check_table())
+        return
     at = desk.sit_down(face)
     context = wiring.context_of(at)
     chosen = _chosen(context.inventory, names)
@@ -214,13 +231,14 @@ def check(face: Globals, names: tuple[str, ...]) -> None:
         return
     with wiring.world_of(at) as world:
         results = ops.check(world, context, chosen)
-    output.emit_records(face, [_record(r) for r in results], _lines(results))
+    rows = checks.rows((r.host, r.findings) for r in results)
+    output.emit_list(face, rows, checks.host_check_table())
     errors: list[TashiError] = [r.error for r in results if r.error is not None]
     if errors and len(errors) == len(results):
-        raise errors[0]
-    if not all(r.ok for r in results):
-        bad = ", ".join(r.host for r in results if not r.ok)
-        raise FaultsFound("E-CHECK", f"not fit: {bad}", hint="the remedies are above")
+        raise_all(errors)
+    together = requirements.together([(row.host, row.finding) for row in rows])
+    checks.advise(Progress(face), together)
+    raise_all(checks.faults(together))
 
 
 def _chosen(inventory: Inventory, patterns: Sequence[str]) -> list[HostConfig]:
@@ -234,37 +252,13 @@ def _chosen(inventory: Inventory, patterns: Sequence[str]) -> list[HostConfig]:
     return list(found.values())
 
 
-def _record(result: Checked) -> dict[str, object]:
-    return {
-        "host": result.host,
-        "ok": result.ok,
-        "error": result.error.what if result.error else None,
-        "checks": [
-            {"check": f.check, "ok": f.ok, "seen": f.seen, "remedy": f.remedy}
-            for f in result.findings
-        ],
-    }
-
-
-def _lines(results: Sequence[Checked]) -> list[str]:
-    lines = []
-    for result in results:
-        if result.error is not None:
-            lines.append(f"{result.host}  ✗ {result.error.what}: {result.error.cause}")
-            lines.append(f"{' ' * len(result.host)}    try: {result.error.hint}")
-            continue
-        lines.append(f"{result.host}  " + ("fit" if result.ok else "not fit"))
-        for finding in result.findings:
-            mark = "✓" if finding.ok else "✗"
-            remedy = f"    {finding.remedy}" if finding.remedy else ""
-            lines.append(f"  {mark} {finding.check:<14} {finding.seen}{remedy}")
-    return lines
-
-
 def _say_checked(face: Globals, checked: Checked) -> None:
     from tashictl.cli.progress import Progress
 
     report = Progress(face)
     for finding in checked.findings:
-        if not finding.ok:
-            report.warn(f"{checked.host}: {finding.check}: {finding.seen}   {finding.remedy}")
+        if finding.ok:
+            continue
+        first, *more = (finding.remedy or "tashictl host check").splitlines()
+        report.warn(f"{checked.host}: {finding.check}: {finding.seen}")
+        report.note(f"try: {'; '.join([first, *more])}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 
-from tashictl.cli import commands, desk, listings, output
+from tashictl.cli import commands, desk, listings, meter, output, progress
 from tashictl.cli.options import Globals
 from tashictl.errors import InvalidRequest, PartialResult, TashiError, raise_all
 from tashictl.model import names
@@ -17,7 +19,7 @@ from tashictl.model import names
 if TYPE_CHECKING:
     from tashictl.cli.desk import Desk
     from tashictl.ops.context import Context
-    from tashictl.ops.image import Imported
+    from tashictl.ops.image import Content, Imported
 
 command = commands.Noun("image", help="Disk images on the hosts.")
 _CHUNK = 1 << 20
@@ -35,19 +37,30 @@ def list_(face: Globals) -> None:
 @click.argument("path", metavar="FILE")
 @click.option("--name", default=None, metavar="NAME", help="Its name, if not the file's.")
 @click.option("--sha256", default=None, metavar="HEX", help="Refuse a file with another one.")
+@click.option("--sha512", default=None, metavar="HEX", help="The same, as in SHA512SUMS.")
+@click.option("--checksum", default=None, metavar="ALGO:HEX", help="The same: sha512:HEX.")
 @click.option("--host", "hosts", multiple=True, metavar="H", help="Only to these hosts.")
 @click.pass_obj
 def import_(
-    face: Globals, path: str, name: str | None, sha256: str | None, hosts: tuple[str, ...]
+    face: Globals,
+    path: str,
+    name: str | None,
+    sha256: str | None,
+    sha512: str | None,
+    checksum: str | None,
+    hosts: tuple[str, ...],
 ) -> int:
     """Bring an image file onto every host, or onto the shared prefix."""
     from tashictl.cli import wiring
+    from tashictl.planning import image_kinds
 
     name = name or Path(path).name
     raise_all(_name_problems(name))
+    wanted = image_kinds.checksums(sha256, sha512, checksum)
+    output.check_choice(face, listings.image_table())
     at = desk.sit_down(face)
     context = wiring.context_of(at)
-    return _brought(at, context, path, name, sha256, hosts)
+    return _brought(at, context, _File(path=path, name=name, wanted=wanted), hosts)
 
 
 @command.changes("build-demo")
@@ -82,7 +95,7 @@ def build_demo(face: Globals, name: str | None, hosts: tuple[str, ...], to: str 
             return 0
     else:
         path = demo.built(face)
-    return _brought(at, context, str(path), name, None, hosts)
+    return _brought(at, context, _File(path=str(path), name=name), hosts)
 
 
 def _demo_file(face: Globals, to: str) -> int:
@@ -96,41 +109,48 @@ def _demo_file(face: Globals, to: str) -> int:
     path = demo.built(face)
     demo.write(path, to)
     with _opened(to) as source:
-        image = _described(source, Path(to).name, None).image
+        image = _described(face, source, _File(path=to, name=Path(to).name)).image
     line = f"{to} is the demo image, {image.size_bytes} bytes"
     output.emit_object(face, image, listings.image_table(), [line])
     return 0
 
 
-def _brought(
-    at: Desk, context: Context, path: str, name: str, sha256: str | None, hosts: tuple[str, ...]
-) -> int:
+class _File(Struct, frozen=True, kw_only=True):
+    """A file to be imported as `name`; `wanted` are the checksums that it must have."""
+
+    path: str
+    name: str
+    wanted: Mapping[str, str] = {}
+
+
+def _brought(at: Desk, context: Context, file: _File, hosts: tuple[str, ...]) -> int:
     from tashictl.cli import wiring
     from tashictl.ops import image as ops
 
     face = at.face
     chosen = _chosen(context, at.state().hosts, hosts)
-    with _opened(path) as source:
-        content = _described(source, name, sha256)
+    with _opened(file.path) as source:
+        content = _described(face, source, file)
         if face.dry_run:
             ops.known_as(at.state(), content.image)
-            what = f"{name}, {content.image.size_bytes} bytes, {content.image.format}"
+            what = f"{file.name}, {content.image.size_bytes} bytes, {content.image.format}"
             output.say(face, f"would import {what} to {', '.join(chosen)}")
             output.say(face, "nothing was changed")
             return 0
-        with wiring.world_of(at) as world:
-            done = ops.put(world, context, content, chosen)
+        with wiring.world_of(at) as world, meter.on_terminal(face, content.image) as show:
+            done = ops.put(world, context, replace(content, source=show(source)), chosen)
     return _told(face, done)
 
 
 def _told(face: Globals, done: Imported) -> int:
     image = done.image
     line = f"{image.name} is on {', '.join(image.hosts) or 'no host'}"
-    output.emit_object(face, image, listings.image_table(), [line])
+    if image.hosts or not face.for_people:
+        output.emit_object(face, image, listings.image_table(), [line])
     if not done.failed:
         return 0
     if not image.hosts:
-        raise done.failed[0][1]
+        raise_all([error for _, error in done.failed])
     raise PartialResult(
         "E-PARTIAL",
         f"{image.name} did not reach " + ", ".join(host for host, _ in done.failed),
@@ -168,24 +188,39 @@ def _chosen(context: Context, added: Iterable[str], asked: tuple[str, ...]) -> l
 
 def _opened(path: str) -> BinaryIO:
     try:
+        if Path(path).is_dir():
+            raise InvalidRequest("E-FILE", f"{path} is a folder, no image file")
         return Path(path).open("rb")
     except OSError as error:
         raise InvalidRequest("E-FILE", f"{path} cannot be read", cause=str(error)) from error
 
 
-def _described(source: BinaryIO, name: str, sha256: str | None):  # type: ignore[no-untyped-def]
+def _described(face: Globals, source: BinaryIO, file: _File) -> Content:
     from tashictl.ops.image import Content
-    from tashictl.planning import images
+    from tashictl.planning import image_kinds, images
 
-    digest, size_bytes = hashlib.sha256(), 0
-    head = b""
-    while chunk := source.read(_CHUNK):
-        head = head or chunk[: images.HEADER_BYTES]
-        digest.update(chunk)
+    head = source.read(image_kinds.LOOK_BYTES)
+    image_kinds.refuse_unfit(file.path, head)
+    digests = {name: hashlib.new(name) for name in ("sha256", *file.wanted)}
+    size_bytes, chunk = 0, head
+    while chunk:
+        for digest in digests.values():
+            digest.update(chunk)
         size_bytes += len(chunk)
-    found = digest.hexdigest()
-    if sha256 is not None and sha256.lower() != found:
-        raise InvalidRequest(
-            "E-SHA256", f"{name} has another sha256", cause=f"{found}, not {sha256}"
+        chunk = source.read(_CHUNK)
+    problems = [
+        InvalidRequest(
+            f"E-{algorithm.upper()}",
+            f"{file.path} has another {algorithm}",
+            cause=f"it has {digests[algorithm].hexdigest()}\nnot      {digits}",
+            hint="fetch it again: it is another version, or damaged",
         )
-    return Content(source=source, image=images.describe(name, head, size_bytes, found))
+        for algorithm, digits in file.wanted.items()
+        if digests[algorithm].hexdigest() != digits
+    ]
+    raise_all(problems)
+    image = images.describe(file.name, head, size_bytes, digests["sha256"].hexdigest())
+    if image_kinds.is_iso(head):
+        note = "as a disk it boots only if it is a hybrid"
+        progress.Progress(face).note(f"{file.name} is a CD: {note}")
+    return Content(source=source, image=image)

@@ -25,7 +25,8 @@ from tashictl.model.places import Places
 from tashictl.model.settings import Layer
 from tashictl.ops import host as ops
 from tashictl.ops.context import Context
-from tashictl.planning import config, inventory, local
+from tashictl.planning import config, inventory, local, requirements
+from tashictl.planning.requirements import Finding
 
 _INVENTORY = "local.yaml"
 _APT = "apt-get install "
@@ -130,14 +131,16 @@ def _check_written(text: str, own: Places | None) -> None:
         )
 
 
-def _look(draft: _Draft) -> tuple[HostFacts, Sequence[ops.Finding]]:
+def _look(draft: _Draft) -> tuple[HostFacts, Sequence[Finding]]:
     """What this machine is and has; KVM, which takes its time, is tried when it is taken in."""
     with wiring.world_of(draft.desk, bare=True) as world:
-        facts = ops.probe(world, draft.context, draft.host, "tcg")
-    return facts, ops.findings(facts, draft.context, draft.host)
+        reading = ops.look(world, draft.context, draft.host, "tcg")
+    networks = draft.context.inventory.networks
+    place = requirements.place(draft.host, draft.context.settings, networks)
+    return reading.facts, requirements.findings(reading, place)
 
 
-def _refuse(draft: _Draft, facts: HostFacts, findings: Sequence[ops.Finding]) -> None:
+def _refuse(draft: _Draft, facts: HostFacts, findings: Sequence[Finding]) -> None:
     ours = draft.context.settings.tashictl
     if facts.claimed_by is not None:
         claim = shlex.quote(f"{ours.lib_dir}/cluster")
@@ -164,7 +167,7 @@ def _refuse(draft: _Draft, facts: HostFacts, findings: Sequence[ops.Finding]) ->
     )
 
 
-def _tell(face: Globals, draft: _Draft, findings: Sequence[ops.Finding]) -> None:
+def _tell(face: Globals, draft: _Draft, findings: Sequence[Finding]) -> None:
     report, ours = Progress(face), draft.context.settings.tashictl
     for finding in findings:
         if finding.remedy or finding.check == "accel":

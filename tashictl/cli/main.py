@@ -21,7 +21,12 @@ _COMPLETE = "_TASHICTL_COMPLETE"
 
 NOUNS = {
     "init": commands.Lazy(module="tashictl.cli.init", summary="Make a cluster directory."),
-    "host": commands.Lazy(module="tashictl.cli.host", summary="Hosts: add, list, show, check."),
+    "status": commands.Lazy(
+        module="tashictl.cli.status", summary="The cluster at a glance, and what wants attention."
+    ),
+    "host": commands.Lazy(
+        module="tashictl.cli.host", summary="Hosts: add, list, show, check, remove."
+    ),
     "vm": commands.Lazy(module="tashictl.cli.vm", summary="VMs: create, list, show, destroy."),
     "op": commands.Lazy(
         module="tashictl.cli.op", summary="Operations in flight or interrupted: list, resume, undo."
@@ -105,11 +110,16 @@ def _dispatch(
 
 
 def _complete(root: click.Group, streams: options.Streams, instruction: str) -> int:
-    from click.shell_completion import shell_complete
+    from click.shell_completion import add_completion_class, shell_complete
 
-    with contextlib.redirect_stdout(streams.stdout):
-        root_values = {"obj": options.Globals(streams=streams)}
+    from tashictl.cli import words
+
+    add_completion_class(words.Bash, "bash")
+    root_values = {"obj": options.Globals(streams=streams)}
+    # Whatever is wrong: what a shell completes from shows no error and never fails.
+    with contextlib.redirect_stdout(streams.stdout), contextlib.suppress(Exception):
         return shell_complete(root, root_values, "tashictl", _COMPLETE, instruction)
+    return 0
 
 
 def _report(

@@ -83,6 +83,10 @@ def _settle(face: Globals, operation: int, *, back: bool) -> None:
             return
         settled = (recover.undo if back else recover.resume)(world, context, operation)
         after = recover.show(world, operation)
+    if before.kind == "host-remove":
+        from tashictl.cli import host_remove
+
+        host_remove.unlist(at, before.target)
     became = (
         f"{settled.vm.name} is {settled.vm.state.name} on {settled.vm.host}"
         if settled.vm

@@ -9,6 +9,7 @@ import msgspec
 from tashictl.cli import filters, options, progress, tables, text
 from tashictl.cli.options import Globals, Output
 from tashictl.cli.tables import Column, Row, Shown, Style, Table
+from tashictl.errors import InvalidRequest, raise_all
 
 _USUAL = (Shown.ALWAYS,)
 _WIDE = (Shown.ALWAYS, Shown.WIDE)
@@ -66,10 +67,23 @@ def only_columns(face: Globals, table: Table[Row]) -> bool:
     return False
 
 
+def check_choice(face: Globals, table: Table[Row]) -> None:
+    """Raise what `emit_list` would raise for -c and --filter: before anything is done or asked."""
+    if face.columns not in (None, "help"):
+        _columns(face, table)
+    if face.filter is not None:
+        filters.check(filters.parse(face.filter), table.keys)
+
+
 def emit_object(
     face: Globals, row: Row, table: Table[Row], lines: Iterable[str] | None = None
 ) -> None:
-    """Print one row: the record for programs; for people `lines`, or a line per column."""
+    """Print one row: the record for programs; for people `lines`, or a line per column.
+
+    Raises InvalidRequest for a filter: there is nothing to choose from.
+    """
+    if face.filter is not None:
+        raise _no_choice(f"one of the {table.things}", "--filter")
     if face.columns == "help":
         write(face, tables.describe(table))
     elif face.for_people:
@@ -97,6 +111,21 @@ def emit_record(
         write(face, _csv(face, list(record), [record]))
     else:
         write(face, _dump(face, record))
+
+
+def refuse_choice(face: Globals, what: str) -> None:
+    """Raise InvalidRequest where -c or --filter is given and `what` has nothing to choose from."""
+    options_ = (("--columns", face.columns), ("--filter", face.filter))
+    raise_all([_no_choice(what, option) for option, value in options_ if value is not None])
+
+
+def _no_choice(what: str, option: str) -> InvalidRequest:
+    return InvalidRequest(
+        "E-USAGE",
+        f"{what} takes no {option}",
+        cause="it chooses from a list, and this is none",
+        hint="-o json shows all of it",
+    )
 
 
 def emit_records(face: Globals, records: Sequence[dict[str, object]], lines: Iterable[str]) -> None:

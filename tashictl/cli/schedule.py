@@ -17,6 +17,7 @@ def command(face: Globals) -> int:
     from tashictl.ops import vm as ops
 
     at = desk.sit_down(face)
+    output.check_choice(face, listings.vm_table(at.scene()))
     context = wiring.context_of(at)
     with wiring.world_of(at) as world:
         if face.dry_run:

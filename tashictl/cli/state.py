@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from msgspec import structs
 
 from tashictl.cli import commands, desk, output
 from tashictl.cli.desk import Desk, no_cluster
@@ -26,17 +25,12 @@ def _desk(face: Globals) -> Desk:
 @click.pass_obj
 def check(face: Globals) -> None:
     """Check the database, its journals, backups and permissions; changes nothing."""
-    from tashictl.adapters.store import check as checks
-    from tashictl.cli import wiring
+    from tashictl.adapters.store import check as store_check
+    from tashictl.cli import checks, wiring
 
     at = _desk(face)
-    found = checks.check(at.state_folder, wiring.journals(at))
-    marks = {"note": "✓", "warning": "!", "error": "✗"}
-    lines = [
-        f"{marks[f.severity]} {f.id:<16} {f.evidence}" + (f"    {f.remedy}" if f.remedy else "")
-        for f in found
-    ]
-    output.emit_records(face, [structs.asdict(f) for f in found], lines)
+    found = store_check.check(at.state_folder, wiring.journals(at))
+    output.emit_list(face, found, checks.state_check_table(found))
     bad = [f for f in found if f.severity == "error"]
     if bad:
         hint = bad[0].remedy

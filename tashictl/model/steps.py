@@ -225,6 +225,19 @@ class RemoveFile(HostStep, frozen=True, kw_only=True, tag=True):
     path: str
 
 
+class ReleaseHost(HostStep, frozen=True, kw_only=True, tag=True):
+    """Remove all that the cluster has on a host, its claim last; refuses while a VM is there.
+
+    `folder` is the image folder and `run_folder` the one above all clusters' run folders; `images`
+    are names below `folder`, none where it is `shared`; `parts` are files that an import left.
+    """
+
+    etc_dir: str
+    images: tuple[str, ...]
+    parts: tuple[str, ...] = ()
+    shared: bool = False
+
+
 Step = (
     WriteManifest
     | CreateOverlay
@@ -246,6 +259,7 @@ Step = (
     | PutSeed
     | PlaceSeed
     | RemoveFile
+    | ReleaseHost
 )
 Plan = tuple[Step, ...]
 

@@ -63,3 +63,8 @@ class Context(Struct, frozen=True, kw_only=True):
 def iso(moment: datetime) -> str:
     """ISO-8601 UTC to the second, with Z."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> datetime:
+    """The time that `iso` wrote."""
+    return datetime.fromisoformat(text)

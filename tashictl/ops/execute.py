@@ -15,6 +15,7 @@ from msgspec import Struct
 from tashictl.errors import StepFailed
 from tashictl.model.operation import Begun, Pivoted, StepEnded
 from tashictl.model.script import Reply, Script
+from tashictl.model.settings import TashictlSettings
 from tashictl.model.steps import Batch, Fence, Plan, PutSeed, Step, StepClass, batches
 from tashictl.ops import answers, monitor, seeding
 from tashictl.ops.context import Context, iso
@@ -26,6 +27,16 @@ _USUAL_LOCK_WAIT_S = 10
 _SLACK_S = 15.0
 _RETRIES = 3  # of a script that the fence refused for a reason that we could correct
 _OVERTAKEN = 64  # times that other operations of ours may reach the host before this one
+
+
+def lock_wait_s(ours: TashictlSettings, attempt: int) -> int:
+    """How long a script waits for a lock on the host: from the second attempt on for one to end."""
+    return _USUAL_LOCK_WAIT_S if attempt <= 1 else int(ours.step_timeout_s) + 10
+
+
+def may_begin_s(ours: TashictlSettings, wait_s: int) -> float:
+    """How long after it was made a script may still begin on a host (its not-after)."""
+    return ours.connect_timeout_s + wait_s + 30
 
 
 class Ids(Struct, frozen=True, kw_only=True):
@@ -55,7 +66,7 @@ class Execution:
     def raise_attempt(self) -> None:
         """Fence off all that was sent before: the next script waits for it and then outranks it."""
         self.attempt += 1
-        self._lock_wait_s = int(self.context.settings.tashictl.step_timeout_s) + 10
+        self._lock_wait_s = lock_wait_s(self.context.settings.tashictl, self.attempt)
 
     def forward(self, plan: Plan) -> None:
         """Do all steps of `plan`, also those that were done; raises at the first failure."""
@@ -156,7 +167,7 @@ class Execution:
             record = self.world.store.read().hosts.get(host)
             offset_s = record.facts.clock_offset_s if record and record.facts else 0.0
             self._offset_s[host] = offset_s
-        allowance_s = self.context.settings.tashictl.connect_timeout_s + wait_s + 30
+        allowance_s = may_begin_s(self.context.settings.tashictl, wait_s)
         return int(self.world.clock.now().timestamp() + offset_s + allowance_s)
 
     def _deadline(self, script: Script) -> float:

@@ -25,19 +25,12 @@ from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import facts as facts_plan
-from tashictl.planning import machine, paths, ports
+from tashictl.planning import machine, paths, ports, requirements
+from tashictl.planning.facts import Reading
+from tashictl.planning.requirements import Finding
 
-MIN_QEMU = (7, 2)
 KEY_TIMEOUT_S = 10.0
-
-
-class Finding(Struct, frozen=True, kw_only=True):
-    """One requirement of a host: `ok`, what was seen, and the remedy when it is not met."""
-
-    check: str
-    ok: bool
-    seen: str
-    remedy: str = ""
+BEING_REMOVED = "being removed"  # how the notes of a host begin whose removal has begun
 
 
 class Checked(Struct, frozen=True, kw_only=True):
@@ -102,7 +95,8 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
 
     Raises NotPermitted for a host of another cluster, Unreachable when it does not answer.
     """
-    facts = probe(world, context, host, None)
+    reading = look(world, context, host, None)
+    facts = reading.facts
     ours = context.settings.tashictl.cluster_id
     if facts.claimed_by not in (None, ours):
         raise NotPermitted(
@@ -116,10 +110,14 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
         before = tx.state.hosts.get(host.name)
         record = before or HostRecord(id=tx.next_host_id(), name=host.name)
         facts = ports.foreign(facts, host.name, tx.state.vms.values())
+        if record.notes.startswith(BEING_REMOVED):  # it stays after all
+            record = replace(record, state=HostState.Normal, notes="")
         record = replace(record_facts(record, facts, context), seen_operation=seen)
         tx.put_host(record)
         _note_images(tx, host.name, facts, context.settings.vfs_shared)
-    return Checked(host=host.name, record=record, findings=findings(facts, context, host))
+    end_removal(world, host.name, "superseded by host add")
+    found = _findings(reading, context, host, added=True)
+    return Checked(host=host.name, record=record, findings=found)
 
 
 def _claim(world: World, context: Context, host: HostConfig, facts: HostFacts) -> int:
@@ -144,13 +142,38 @@ def _claim(world: World, context: Context, host: HostConfig, facts: HostFacts) -
     return max(operation.id, facts.claimed_counter)
 
 
+def removals(world: World, name: str) -> list[int]:
+    """The removals of a host that were interrupted."""
+    found = []
+    for operation_id in world.journals.ids():
+        journal = world.journals.read(operation_id)
+        if journal is None or journal.alive or journal.ended is not None:
+            continue
+        if (journal.header.kind, journal.header.target) == (OperationKind.HOST_REMOVE, name):
+            found.append(operation_id)
+    return found
+
+
+def end_removal(world: World, name: str, why: str) -> None:
+    """Write into the journals of interrupted removals of a host that something else was decided."""
+    for operation_id in removals(world, name):
+        journal = world.journals.reopen(operation_id)
+        if journal is None:
+            continue
+        try:
+            journal.note(Ended(at=iso(world.clock.now()), status=Status.UNDONE, reason=why))
+        finally:
+            journal.close()
+
+
 def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[Checked]:
     """Look at hosts at once, write down what is seen, and hold it against every requirement."""
     nonces: dict[str, str] = {}
     asked = tuple(hosts)
+    added = world.store.read().hosts
     probe_of = facts_plan.Probe(settings=context.settings, cpu=_enforced_cpu(context))
     results: dict[str, Checked] = {}
-    readings: dict[str, HostFacts] = {}
+    readings: dict[str, Reading] = {}
 
     def result(host: HostConfig, reply: Reply) -> None:
         now = world.clock.now()
@@ -158,9 +181,12 @@ def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[C
         reading = facts_plan.read(reply.out, nonce, now) if nonce is not None else None
         if reading is None:
             error = answers.unreachable(host.name, reply)
-            results[host.name] = Checked(host=host.name, record=None, findings=(), error=error)
+            hint = error.hint if host.name in added else f"tashictl host add {host.name}"
+            why = requirements.unreached(host, reply.fault, error.cause, hint)
+            error.hint = why.remedy  # not "host check", which this is
+            results[host.name] = Checked(host=host.name, record=None, findings=(why,), error=error)
             return
-        readings[host.name] = reading.facts
+        readings[host.name] = reading
 
     def script_for(host: HostConfig) -> Script:
         nonces[host.name] = world.dice.nonce()
@@ -176,29 +202,33 @@ def _record_checks(
     world: World,
     context: Context,
     asked: Iterable[HostConfig],
-    readings: dict[str, HostFacts],
+    readings: dict[str, Reading],
     results: dict[str, Checked],
 ) -> None:
     with world.store.transaction() as tx:
         for host in asked:
             record = tx.state.hosts.get(host.name)
-            facts = readings.get(host.name)
-            if facts is None:
+            reading = readings.get(host.name)
+            if reading is None:
                 if record is not None and record.up is not False:
                     tx.put_host(replace(record, up=False))
                 continue
             if record is not None:
-                facts = ports.foreign(facts, host.name, tx.state.vms.values())
+                facts = ports.foreign(reading.facts, host.name, tx.state.vms.values())
                 record = record_facts(record, facts, context)
                 tx.put_host(record)
-                _note_images(tx, host.name, facts, context.settings.vfs_shared)
-            results[host.name] = Checked(
-                host=host.name, record=record, findings=findings(facts, context, host)
-            )
+                _note_images(tx, host.name, reading.facts, context.settings.vfs_shared)
+            found = _findings(reading, context, host, added=record is not None)
+            results[host.name] = Checked(host=host.name, record=record, findings=found)
 
 
 def probe(world: World, context: Context, host: HostConfig, accel: str | None) -> HostFacts:
     """Read a host's facts; KVM is asked only where `accel` is None. Raises Unreachable."""
+    return look(world, context, host, accel).facts
+
+
+def look(world: World, context: Context, host: HostConfig, accel: str | None) -> Reading:
+    """Read a host's facts and, where `accel` is None, KVM and the ground. Raises Unreachable."""
     cpu = _enforced_cpu(context)
     asked = facts_plan.Probe(settings=context.settings, cpu=cpu, kvm=accel is None)
     nonce = world.dice.nonce()
@@ -215,8 +245,11 @@ def probe(world: World, context: Context, host: HostConfig, accel: str | None) -
                 cause=reply.err.decode("utf-8", "replace").strip()[-300:] or f"exit {reply.rc}",
                 host=host.name,
             )
-        raise answers.unreachable(host.name, reply)
-    return reading.facts
+        error = answers.unreachable(host.name, reply)
+        why = requirements.unreached(host, reply.fault, error.cause, error.hint)
+        error.hint = why.remedy
+        raise error
+    return reading
 
 
 def _enforced_cpu(context: Context) -> str:
@@ -229,20 +262,11 @@ def record_facts(record: HostRecord, facts: HostFacts, context: Context) -> Host
     """A host's record after it answered: up, seen now, and unfit when its QEMU is too old."""
     state = record.state
     if state is not HostState.Drained:
-        fits = version_fits(facts.qemu_version, context)
+        fits = requirements.version_fits(facts.qemu_version, context.settings)
         state = HostState.Normal if fits else HostState.VersionMismatch
     # VMs and images have tables of their own; here they would only make the file long.
     kept = replace(facts, vms=(), images=())
     return replace(record, up=True, last_contact=facts.at, facts=kept, state=state)
-
-
-def version_fits(version: str | None, context: Context) -> bool:
-    """Whether a host's QEMU is at least 7.2 and, where [Qemu] versions is set, one of these."""
-    if version is None:
-        return True  # refused by the placement with a reason of its own
-    numbers = tuple(int(n) for n in version.split(".")[:2] if n.isdecimal())
-    allowed = context.settings.qemu.versions
-    return numbers >= MIN_QEMU and (not allowed or any(version.startswith(a) for a in allowed))
 
 
 def _note_images(tx: Transaction, host: str, facts: HostFacts, shared: bool) -> None:
@@ -270,51 +294,9 @@ def _note_images(tx: Transaction, host: str, facts: HostFacts, shared: bool) -> 
         )
 
 
-def findings(facts: HostFacts, context: Context, host: HostConfig) -> tuple[Finding, ...]:
-    """Every requirement of a host, met or not, with the remedy."""
-    ours = context.settings.tashictl.cluster_id
-    fits = facts.qemu_version is not None and version_fits(facts.qemu_version, context)
-    wired = any(n.mode != ports.USER for n in context.inventory.networks)
-    missing = [tool for tool in facts.missing if wired or tool != "ip"]
-    found = [
-        Finding(
-            check="qemu",
-            ok=fits,
-            seen=facts.qemu_version or "none",
-            remedy="" if fits else "apt-get install qemu-system-x86 qemu-utils",
-        ),
-        Finding(
-            check="tools",
-            ok=not missing,
-            seen="all there" if not missing else f"missing: {', '.join(missing)}",
-            remedy="" if not missing else "apt-get install iproute2 util-linux coreutils",
-        ),
-        Finding(check="accel", ok=True, seen=facts.accel),
-        Finding(
-            check="cluster",
-            ok=facts.claimed_by in (None, ours),
-            seen=facts.claimed_by or "free",
-            remedy="" if facts.claimed_by in (None, ours) else "the host of another cluster",
-        ),
-        Finding(
-            check="clock",
-            ok=abs(facts.clock_offset_s) < 30,
-            seen=f"{facts.clock_offset_s:+.0f} s",
-            remedy="" if abs(facts.clock_offset_s) < 30 else "run an NTP client on the host",
-        ),
-    ]
-    for network in context.inventory.networks:
-        if network.bridge is None or (
-            host.networks is not None and not {network.name, str(network.id)} & set(host.networks)
-        ):
-            continue
-        there = network.bridge in facts.bridges
-        found.append(
-            Finding(
-                check=f"bridge {network.bridge}",
-                ok=there,
-                seen="there" if there else "absent",
-                remedy="" if there else f"make bridge {network.bridge} (network {network.name})",
-            )
-        )
-    return tuple(found)
+def _findings(
+    reading: Reading, context: Context, host: HostConfig, added: bool
+) -> tuple[Finding, ...]:
+    networks = context.inventory.networks
+    found = requirements.findings(reading, requirements.place(host, context.settings, networks))
+    return found if added else (*found, requirements.not_added(host.name))

@@ -9,10 +9,19 @@ from typing import BinaryIO
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tashictl.errors import Conflict, InvalidRequest, TashiError, Unreachable
+from tashictl.errors import (
+    Conflict,
+    InvalidRequest,
+    StepFailed,
+    TashiError,
+    Uncertain,
+    Unreachable,
+)
+from tashictl.model import units
 from tashictl.model.host import HostConfig
 from tashictl.model.image import Image
 from tashictl.model.operation import Ended, Status, StepEnded
+from tashictl.model.script import Reply
 from tashictl.model.state import State
 from tashictl.model.steps import PutImage
 from tashictl.model.vm import OperationKind
@@ -113,10 +122,8 @@ def _one_host(execution: Execution, content: Content, host: HostConfig, first: i
     deadline_s = started_s + limit_s + image.size_bytes / BYTES_PER_S
     execution.begins(plan, first + 1)
     reply = world.remote.put(host, content.source, stream.path, image.size_bytes, deadline_s)
-    if reply.fault is not None:
-        raise answers.unreachable(host.name, reply)
-    if reply.rc != 0:
-        raise answers.failed("PutImage", host.name, reply)
+    if reply.fault is not None or reply.rc != 0:
+        raise _not_put(image, stream, reply)
     execution.journal.note(
         StepEnded(
             at=iso(world.clock.now()),
@@ -128,6 +135,33 @@ def _one_host(execution: Execution, content: Content, host: HostConfig, first: i
     )
     execution.tell(stream, {}, "")
     execution.part(plan, range(first + 2, first + 3))
+
+
+def _not_put(image: Image, stream: PutImage, reply: Reply) -> TashiError:
+    """The error for a stream that did not arrive whole."""
+    folder = stream.path.rpartition("/")[0]
+    if reply.fault is not None:
+        error = answers.unreachable(stream.host, reply)
+        if not reply.sent:
+            return error
+        return Uncertain(
+            error.code,
+            f"{image.name} did not reach {stream.host} whole",
+            cause=f"{error.cause}; what arrived is kept in {stream.path}",
+            hint="repeat the import: it goes on where it was",
+            host=stream.host,
+        )
+    failed = answers.failed("PutImage", stream.host, reply)
+    if "no space left" not in failed.cause.lower():
+        return failed
+    return StepFailed(
+        "E-NO-SPACE",
+        f"no room for {image.name} in {folder} on {stream.host}",
+        cause=f"it takes {units.show_bytes(image.size_bytes)}; {failed.cause}",
+        hint=f"free some there (df -h {folder}), then repeat the import; "
+        "what had been sent was removed",
+        host=stream.host,
+    )
 
 
 def _record(execution: Execution, image: Image, host: str) -> Image:

@@ -12,7 +12,7 @@ from tashictl.model.operation import Begun, Ended, Header, JournalView, Operatio
 from tashictl.model.state import State
 from tashictl.model.steps import AwaitQmp, Plan
 from tashictl.model.vm import OperationKind, Vm, Wanted
-from tashictl.ops import finish, powering
+from tashictl.ops import finish, host_remove, powering
 from tashictl.ops.begin import ids_of
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution
@@ -74,6 +74,9 @@ def resume(world: World, context: Context, operation_id: int) -> Outcome:
 
     A create that was going back already goes on going back.
     """
+    if host_remove.interrupted(world, operation_id) is not None:
+        host_remove.resume(world, context, operation_id)
+        return Outcome(operation=operation_id, vm=None, status=Status.DONE)
     with ExitStack() as stack:
         execution, vm, plan = _take_operation(world, context, operation_id, stack)
         if powering.concerns(vm):
@@ -86,6 +89,7 @@ def resume(world: World, context: Context, operation_id: int) -> Outcome:
 
 def undo(world: World, context: Context, operation_id: int) -> Outcome:
     """Take an interrupted operation back; raises Conflict where its kind only goes on."""
+    _refuse_undo_of_removal(world, operation_id)
     with ExitStack() as stack:
         execution, vm, plan = _take_operation(world, context, operation_id, stack)
         _refuse_undo(vm, execution.journal.view, operation_id)
@@ -96,11 +100,13 @@ def undo(world: World, context: Context, operation_id: int) -> Outcome:
 
 def may_resume(world: World, operation_id: int) -> None:
     """Raise what `resume` would raise before it sends anything, without taking a lock."""
-    _waiting(world, operation_id)
+    if host_remove.interrupted(world, operation_id) is None:
+        _waiting(world, operation_id)
 
 
 def may_undo(world: World, operation_id: int) -> None:
     """Raise what `undo` would raise before it sends anything, without taking a lock."""
+    _refuse_undo_of_removal(world, operation_id)
     vm = _waiting(world, operation_id)
     _refuse_undo(vm, world.journals.read(operation_id), operation_id)
 
@@ -111,6 +117,17 @@ def _waiting(world: World, operation_id: int) -> Vm:
     if journal is not None and journal.alive:
         raise _not_interrupted(operation_id, "running")
     return vm
+
+
+def _refuse_undo_of_removal(world: World, operation_id: int) -> None:
+    journal = host_remove.interrupted(world, operation_id)
+    if journal is not None:
+        name = journal.header.target
+        raise Conflict(
+            "E-FORWARD",
+            f"operation {operation_id} removes {name}: it only goes on",
+            hint=f"tashictl op resume {operation_id}, or tashictl host add {name} to keep it",
+        )
 
 
 def _refuse_undo(vm: Vm, journal: JournalView | None, operation_id: int) -> None:
@@ -173,7 +190,12 @@ def _unwritten(vm: Vm) -> Operation:
 def _shown(journal: JournalView, state: State) -> Operation:
     """A journal whose end was lost, while the database has the outcome, is shown as done."""
     shown = view(journal)
-    if shown.status is Status.INTERRUPTED and _holder(state, journal.header.id) is None:
+    if shown.status is not Status.INTERRUPTED:
+        return shown
+    if journal.header.kind is OperationKind.HOST_REMOVE:
+        there = journal.header.target in state.hosts
+        return shown if there else replace(shown, status=Status.DONE)
+    if _holder(state, journal.header.id) is None:
         return replace(shown, status=Status.DONE if journal.pivoted else Status.UNDONE)
     return shown
 

@@ -15,8 +15,10 @@ from msgspec import Struct
 from tashictl.model.host import HostFacts, ImageFact, VmFact
 from tashictl.model.script import Script
 from tashictl.model.settings import Settings
+from tashictl.planning import ground
 from tashictl.planning.create import binaries
 from tashictl.planning.frames import Section, sections
+from tashictl.planning.ground import Ground
 from tashictl.planning.shell import VM_WORDS, quote, read_only
 
 PROBE_TIMEOUT_S = 30
@@ -95,6 +97,12 @@ for d in "$RUN/$C"/*-*/; do [ -d "$d" ] || continue
 done
 """
 
+# Last: an offset between two clocks is as good as the time between the look at one and the other.
+_CLOCK = r"""
+say B clock
+echo "time $(date +%s)"
+"""
+
 
 # Size, first four bytes, the eight bytes where qcow2 has its size, name; short files lack some.
 _IMAGE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{0,8}) ([0-9a-f]{0,16}) (.+)")
@@ -102,7 +110,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class Probe(Struct, frozen=True, kw_only=True):
-    """What a probe asks: with `kvm` also whether KVM is usable, which takes up to 3 s."""
+    """What a probe asks: with `kvm` also all that `host check` looks at; KVM takes up to 3 s."""
 
     settings: Settings
     cpu: str
@@ -113,7 +121,7 @@ def script(probe: Probe, nonce: str) -> Script:
     """The probe for one host; it changes nothing (but for a temporary file of the KVM check)."""
     settings = probe.settings
     names = " ".join(quote(b) for b in binaries(settings))
-    body = VM_WORDS + _PROBE + (_KVM if probe.kvm else "") + _VMS
+    body = VM_WORDS + _PROBE + (_KVM + ground.SCRIPT if probe.kvm else "") + _VMS + _CLOCK
     text = read_only(
         nonce,
         body,
@@ -130,10 +138,14 @@ def script(probe: Probe, nonce: str) -> Script:
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """A probe's answer that was read; `kvm` is usable, absent, hangs, refused, or "" unasked."""
+    """A probe's answer that was read; `ground` is None and `kvm` empty where they were not asked.
+
+    `kvm` is usable, absent, forbidden, untested (no QEMU), hangs, refused.
+    """
 
     facts: HostFacts
     kvm: str = ""
+    ground: Ground | None = None
 
 
 def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Reading | None:
@@ -144,6 +156,7 @@ def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Rea
     by_name = {s.words[0]: s for s in found if s.kind == "B" and s.words}
     basics = _pairs(by_name.get("basics"))
     qemu = by_name.get("qemu")
+    clock = _pairs(by_name.get("clock"))
     kvm = by_name["kvm"].text.strip() if "kvm" in by_name else ""
     cluster = (basics.get("cluster") or [""])[0].split()
     facts = HostFacts(
@@ -157,7 +170,7 @@ def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Rea
         qemu_version=_version(qemu),
         machine_types=tuple(_pairs(qemu).get("machine", [])),
         kernel=_first(basics, "kernel"),
-        clock_offset_s=_number(_first(basics, "time")) - now.timestamp(),
+        clock_offset_s=_number(_first(clock, "time") or _first(basics, "time")) - now.timestamp(),
         claimed_by=cluster[0] if cluster else None,
         claimed_epoch=_number(cluster[1]) if len(cluster) > 1 else 0,
         claimed_counter=_number(cluster[2]) if len(cluster) > 2 else 0,
@@ -169,7 +182,7 @@ def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Rea
             _vm(s) for s in found if s.kind == "B" and s.words[:1] == ("vm",) and s.words[1:]
         ),
     )
-    return Reading(facts=facts, kvm=kvm)
+    return Reading(facts=facts, kvm=kvm, ground=ground.read(by_name.get("ground")))
 
 
 def _pairs(section: Section | None) -> dict[str, list[str]]:

@@ -194,6 +194,22 @@ def host_yaml(name: str, keys: Lookup[str, str | int | bool]) -> str:
     return "hosts:\n" + host_entry(name, keys)
 
 
+def is_own_file(name: str, source: tuple[str, str]) -> bool:
+    """Whether a file, as (path, text), is as `host add` wrote it for that one host."""
+    found, problems = parse([source])
+    if problems or found.networks or [h.name for h in found.hosts] != [name]:
+        return False
+    host = found.hosts[0]
+    keys: dict[str, str | int | bool] = {"address": host.address, "user": host.user}
+    chosen = ((), ("address",), ("user",), ("address", "user"))
+    return source[1] in [host_yaml(name, {k: keys[k] for k in some}) for some in chosen]
+
+
+def listing_files(name: str, sources: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The paths of the files that list a host; each file is read by itself."""
+    return tuple(s[0] for s in sources if any(h.name == name for h in parse([s])[0].hosts))
+
+
 def _expanded(text: str) -> tuple[str, ...]:
     """Expand ranges, after a look at how many names they stand for."""
     if len(text) > _MAX_NAME:

@@ -20,6 +20,7 @@ from tashictl.model.steps import (
     MakeFolder,
     PlaceImage,
     PlaceSeed,
+    ReleaseHost,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -28,6 +29,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
+from tashictl.planning import release
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, quote
 
@@ -185,6 +187,8 @@ def _small(step: Step) -> str:
             )
         case RemoveFile(path=path):
             return f"rm -f {quote(path)}"
+        case ReleaseHost():
+            return release.text(step)
         case _:
             raise OperationFailed("E-STEP", f"{step.name} is no step for a script")
 

@@ -19,6 +19,7 @@ from tashictl.model.steps import (
     PutImage,
     PutSeed,
     QmpCommand,
+    ReleaseHost,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -75,6 +76,9 @@ def _removal(step: Step) -> str:
             return f"{path}, if its sha256 is {sha256[:8]}…"
         case RemoveFile(path=path):
             return path
+        case ReleaseHost(images=images):
+            listed = f", images {', '.join(images)}" if images else ""
+            return f"claim, fences, folders, qemu-ifup files{listed}"
         case _:
             return step.name
 
@@ -115,6 +119,8 @@ def _told_end(step: Step, data: Mapping[str, str], message: str) -> tuple[str, s
             return "folder", "removed"
         case PlaceSeed(path=path):
             return "seed", f"{_last(path)}, cloud-init" + (", kept" if message else "")
+        case ReleaseHost():
+            return "host", message.splitlines()[-1] if message else "nothing is left there"
         case _:
             return None
 

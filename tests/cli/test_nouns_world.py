@@ -1,7 +1,7 @@
 """The nouns op, host, image, state and config, from the command line to what they change."""
 
 import time
-from hashlib import sha256
+from hashlib import sha256, sha512
 
 import pytest
 
@@ -128,12 +128,17 @@ def test_a_check_of_fit_hosts_is_code_0_and_of_unfit_ones_code_9(office: Office)
     office.remote.probes["node1"] = answer(basics=basics)
     office.remote.probes["node2"] = answer(basics=basics + "\nmissing flock")
 
-    assert office.ok("host", "check", "node1", "-o", "json").json()[0]["ok"] is True
+    rows = office.ok("host", "check", "node1", "-o", "json").json()
+    assert {row["host"] for row in rows} == {"node1"}
+    assert all(row["ok"] for row in rows)
     done = office.run("host", "check")
 
     assert done.code == 9
-    assert "not fit: node2" in done.err
+    assert "error[E-CHECK]: node2: tools: missing: flock" in done.err
+    assert "try: apt-get install util-linux" in done.err
     assert "flock" in done.out
+    only = office.run("host", "check", "--filter", "ok=false", "-o", "json")
+    assert [(row["host"], row["check"]) for row in only.json()] == [("node2", "tools")]
 
 
 def test_a_check_of_hosts_that_are_all_down_is_code_6(office: Office) -> None:
@@ -164,6 +169,13 @@ def test_an_image_is_imported_onto_every_host(office: Office) -> None:
         (("none.img",), 2),
         (("new.img", "--name", "../x"), 2),
         (("new.img", "--sha256", "0" * 64), 2),
+        (("new.img", "--sha256", "0" * 63), 2),
+        (("new.img", "--sha512", "0" * 128), 2),
+        (("new.img", "--checksum", "sha512:" + "0" * 128), 2),
+        (("new.img", "--checksum", "md5:0"), 2),
+        (("page.img",), 2),
+        (("packed.xz",), 2),
+        ((".",), 2),
         (("new.img", "--host", "node9"), 2),
         (("empty.img",), 2),
         (("new.img", "--name", "demo.qcow2"), 5),
@@ -174,12 +186,33 @@ def test_an_image_that_is_wrong_is_refused(
 ) -> None:
     (office.home / "new.img").write_bytes(b"other bytes")
     (office.home / "empty.img").write_bytes(b"")
+    (office.home / "page.img").write_bytes(b"<!DOCTYPE html><title>404</title>")
+    (office.home / "packed.xz").write_bytes(b"\xfd7zXZ\0\0")
     file, *more = words
 
     done = office.run("image", "import", str(office.home / file), *more)
 
     assert done.code == code
     assert office.remote.hosts["node1"].files == {}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--sha512", sha512(b"bytes").hexdigest()),
+        ("--checksum", f"sha512:{sha512(b'bytes').hexdigest().upper()}"),
+        ("--checksum", f"sha256:{sha256(b'bytes').hexdigest()}"),
+    ],
+)
+def test_an_image_with_the_right_checksum_is_imported(
+    office: Office, more: tuple[str, str]
+) -> None:
+    path = office.home / "new.img"
+    path.write_bytes(b"bytes")
+
+    made = office.ok("image", "import", str(path), *more, "-o", "json").json()
+
+    assert made["sha256"] == sha256(b"bytes").hexdigest()
 
 
 def test_an_image_that_reached_some_hosts_is_code_4(office: Office) -> None:

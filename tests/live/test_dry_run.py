@@ -100,6 +100,8 @@ def test_vm_create_shows_the_scripts(cluster: Tashictl) -> None:
         (("host", "add", "Bad_Host"), 2),
         (("host", "trust", "h9"), 3),
         (("host", "check"), 0),
+        (("host", "remove", "h1"), 5),
+        (("host", "remove", "h9"), 3),
         (("state", "backup"), 0),
         (("state", "backup", "other"), 0),
         (("state", "restore", "nothing-there"), 2),

@@ -102,11 +102,28 @@ def test_check_names_what_a_host_lacks(lab: Lab, fresh: Tashictl) -> None:
     result = fresh.run("host", "check", "-o", "json", check=False)
     lab.host("h1").run("ip link set gone0 down; ip link set gone0 name vmbr; ip link set vmbr up")
     assert result.rc == 9
-    by_host = {one["host"]: one for one in result.json()}
-    bad = [one for one in by_host["h1"]["checks"] if not one["ok"]]
-    assert [one["check"] for one in bad] == ["bridge vmbr"]
-    assert bad[0]["remedy"]
-    assert by_host["h2"]["error"]
+    bad = {one["host"]: one for one in result.json() if not one["ok"]}
+    assert {name: one["check"] for name, one in bad.items()} == {"h1": "bridge vmbr", "h2": "reach"}
+    assert bad["h1"]["remedy"].startswith("ip link add name vmbr type bridge")
+
+
+def test_check_says_what_a_login_without_root_needs(lab: Lab, fresh: Tashictl) -> None:
+    clusters.add_host(fresh, lab.host("h1"))
+    use(fresh, lab, "noroot")
+    result = fresh.run("host", "check", "h1", "-o", "json", check=False)
+    assert result.rc == 6
+    (reach,) = result.json()
+    assert (reach["check"], reach["ok"]) == ("reach", False)
+    assert "noroot ALL=(root) NOPASSWD: ALL" in reach["remedy"]
+    use(fresh, lab, "noroot", become=False)
+    result = fresh.run("host", "check", "h1", "-o", "json", "--filter", "ok=false", check=False)
+    assert result.rc == 9
+    assert [one["check"] for one in result.json()] == [
+        *("login", "tap", "folder lib", "folder run", "folder images"),
+    ]
+    use(fresh, lab, "ops")
+    (login,) = fresh.run("host", "check", "h1", "-o", "json", "--filter", "check=login").json()
+    assert (login["ok"], login["seen"]) == (True, "ops, root by sudo")
 
 
 @pytest.mark.parametrize("user", ["root", "ops"])

@@ -95,6 +95,7 @@ def test_a_wrong_sha256_is_refused_before_anything_is_sent(
     path = image(tmp_path, "wrong.img")
     with invariants.untouched(lab, cluster, but="/state/locks"):
         invariants.refused(send(cluster, path, "--sha256", "0" * 64), 2, "sha256")
+        invariants.refused(send(cluster, path, "--sha512", "0" * 128), 2, "sha512")
         invariants.refused(send(cluster, path, "--host", "h9"), 2, "h9")
 
 
@@ -154,7 +155,9 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     result = send(cluster, path)
     error = invariants.refused(result, 1)
     assert "no space" in json_words(error), error
-    assert not any((host.root / FOLDER / path.name).exists() for host in lab.hosts)
+    assert "4 mib" in json_words(error), error
+    assert f"/{FOLDER}" in str(error["message"])
+    assert not any(list((host.root / FOLDER).glob(f"{path.name}*")) for host in lab.hosts)
     assert "full.img" not in [i["name"] for i in cluster.run("image", "list", "-o", "json").json()]
     for host in lab.hosts:
         host.free_disk()
@@ -178,17 +181,21 @@ def test_a_cut_import_is_completed_by_the_next_one(
         assert invariants.until(lambda: part.exists() and part.stat().st_size > 1 << 20)
         process.send_signal(signal.SIGSTOP)
         host.cut_sessions()
-        had = part.stat().st_size
+        size_bytes = part.stat().st_size
         process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode != 0, out + err
+    assert process.returncode == 6, out + err
+    assert "repeat the import: it goes on where it was" in err
     assert "Traceback" not in err
-    assert 0 < had < BIG_BYTES
+    assert 0 < size_bytes < BIG_BYTES
     assert not (host.root / FOLDER / path.name).exists()
+    had = part.stat()
+    assert had.st_size > 0
     assert send(cluster, path, "--host", "h1").rc == 0
     assert there(host, path)
+    assert (host.root / FOLDER / path.name).stat().st_ino == had.st_ino  # gone on with, not anew
 
 
 def test_a_killed_import_is_completed_by_the_next_one(

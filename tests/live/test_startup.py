@@ -23,3 +23,7 @@ def test_vm_list_loads_nothing_that_reaches_a_host_or_writes(home: Path, form: s
 def test_a_command_that_reaches_no_host_loads_no_ssh(home: Path) -> None:
     # What it needs itself is named: the probe sees what is loaded.
     assert vm_list.loaded(home / "cluster", home, "schedule", "-o", "json") == ["yaml", "tinydb"]
+
+
+def test_status_loads_the_inventory_and_nothing_that_reaches_a_host(home: Path) -> None:
+    assert vm_list.loaded(home / "cluster", home, "status", "-o", "json") == ["yaml", "tinydb"]

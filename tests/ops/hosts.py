@@ -25,6 +25,7 @@ from tashictl.model.steps import (
     KillQemu,
     PlaceImage,
     PlaceSeed,
+    ReleaseHost,
     RemoveDir,
     RemoveTap,
     StartQemu,
@@ -138,6 +139,13 @@ class Host:
                 self.overlays = {o for o in self.overlays if not o.startswith(f"{folder}/")}
             case PlaceImage(part=part, path=path) | PlaceSeed(part=part, path=path):
                 self.files[path] = self.files.pop(part, self.files.get(path, b""))
+            case ReleaseHost(folder=folder, images=images, parts=parts):
+                assert not (self.manifests or self.running)
+                for name in (*images, *parts):
+                    self.files.pop(f"{folder}/{name}", None)
+                self.ifups.clear()
+                self.fences.clear()
+                self.claimed = None
             case CheckImage() | _:
                 pass
         return ""

@@ -9,10 +9,20 @@ from tashictl import errors
 from tashictl.model.host import HostConfig, HostState
 from tashictl.model.script import Fault, Reply
 from tashictl.ops import host as ops
+from tashictl.planning import requirements
 from tests.ops.hosts import KEY, OTHER_KEY
 from tests.ops.stage import CLUSTER, Stage, an_image, facts
 
 NEW = HostConfig(name="node3", address="node3")
+BASICS = "time 1772366400\nmemory_kib 2097152"
+GROUND = """uid 0
+user root
+caps 000001ffffffffff
+tun usable
+folder lib yes 41943040 ext2/ext3 /var/lib
+folder run yes 1048576 tmpfs /run
+folder images yes 41943040 ext2/ext3 /var/lib
+forwarding yes"""
 
 
 def answer(**parts: str) -> Callable[[str], bytes]:
@@ -23,6 +33,7 @@ def answer(**parts: str) -> Callable[[str], bytes]:
         "qemu": "bin /usr/bin/qemu-system-x86_64\nQEMU emulator version 7.2.22 (Debian)\n"
         "machine pc=pc-i440fx-7.2",
         "kvm": "absent",
+        "ground": GROUND,
         "images": "",
     }
     sections = {**usual, **parts}
@@ -234,6 +245,7 @@ def test_a_host_that_was_not_added_is_looked_at_and_not_recorded(new: Stage) -> 
 
     assert checked.ok
     assert checked.record is None
+    assert checked.findings[-1].remedy == "tashictl host add node3"
     assert new.bytes() == before
 
 
@@ -242,10 +254,11 @@ def test_a_host_that_was_not_added_is_looked_at_and_not_recorded(new: Stage) -> 
     [
         ({"qemu": ""}, "qemu"),
         ({"qemu": "bin /usr/bin/q\nQEMU emulator version 6.2.0"}, "qemu"),
-        ({"basics": "time 1772366400\nmissing flock\nbridge vmbr"}, "tools"),
-        ({"basics": "time 1772366400\ncluster ffffffffffff 1 1\nbridge vmbr"}, "cluster"),
-        ({"basics": "time 1772366460\nbridge vmbr"}, "clock"),
-        ({"basics": "time 1772366400\nbridge other"}, "bridge vmbr"),
+        ({"basics": BASICS + "\nmissing flock\nbridge vmbr"}, "tools"),
+        ({"basics": BASICS + "\ncluster ffffffffffff 1 1\nbridge vmbr"}, "cluster"),
+        ({"basics": BASICS + "\nbridge vmbr", "clock": "time 1772366460"}, "clock"),
+        ({"basics": BASICS + "\nbridge other"}, "bridge vmbr"),
+        ({"ground": GROUND.replace("folder lib yes", "folder lib no")}, "folder lib"),
     ],
 )
 def test_each_requirement_that_is_not_met_is_named_with_its_remedy(
@@ -282,7 +295,7 @@ def test_a_version_fits_from_seven_two_on_and_within_what_is_allowed(
         settings=replace(settings, qemu=replace(settings.qemu, versions=allowed)),
     )
 
-    assert ops.version_fits(version, context) is fits
+    assert requirements.version_fits(version, context.settings) is fits
 
 
 def test_a_qemu_that_is_too_old_makes_the_host_unfit_until_it_is_not(stage: Stage) -> None:

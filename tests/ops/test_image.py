@@ -153,3 +153,29 @@ def test_an_old_database_imports_nothing(stage: Stage) -> None:
         ops.put(stage.world, stage.context, new(), ["node1"])
 
     assert stage.host().files == {}
+
+
+def test_a_stream_that_was_cut_says_that_the_next_import_goes_on(stage: Stage) -> None:
+    stage.remote.put_fault = Reply(fault=Fault.CUT, sent=True)
+
+    done = ops.put(stage.world, stage.context, new(), ["node1"])
+
+    ((_, error),) = done.failed
+    assert (error.code, errors.exit_code_of(error)) == ("E-CUT", 6)
+    assert "did not reach node1 whole" in error.what
+    assert f"{FOLDER}/new.img.part" in error.cause
+    assert "repeat" in error.hint
+
+
+def test_a_full_disk_is_told_with_the_folder_and_what_it_takes(stage: Stage) -> None:
+    stage.remote.put_fault = Reply(
+        rc=1, err=b"cat: write error: No space left on device", sent=True
+    )
+
+    done = ops.put(stage.world, stage.context, new(), ["node1"])
+
+    ((_, error),) = done.failed
+    assert (error.code, errors.exit_code_of(error)) == ("E-NO-SPACE", 1)
+    assert FOLDER in error.what
+    assert "it takes 8 B" in error.cause
+    assert f"df -h {FOLDER}" in error.hint

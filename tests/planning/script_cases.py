@@ -21,6 +21,7 @@ from tashictl.model.steps import (
     MakeFolder,
     PlaceImage,
     PlaceSeed,
+    ReleaseHost,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -78,6 +79,10 @@ STEPS: dict[str, Step] = {
         path=f"{AT['folder']}/seed.iso",
         sha256=_SHA256,
     ),
+    "release-host": ReleaseHost(
+        **HOST, etc_dir="/etc", images=("a b.img", "sub/it's.qcow2"), parts=("c.img.part",)
+    ),
+    "release-host-shared": ReleaseHost(**HOST, etc_dir="/etc", images=(), shared=True),
     "remove-file": RemoveFile(**HOST, path=f"{_IMAGES}/a.img.part"),
 }
 

@@ -26,6 +26,8 @@ WORDS = {
     "remove-dir": AT["folder"],
     "make-folder": "images/sub",
     "place-image": "9f3a9f3a…",
+    "release-host": "a b.img",
+    "release-host-shared": "claim",
     "remove-file": "a.img.part",
     "place-seed": "9f3a9f3a…",
     "put-seed": "72",

@@ -198,6 +198,8 @@ class Run:
         self.host.overwrite(self.host.fence_path(fence), f"{line:<79}\n")
 
     def _try_mark(self, fence: Fence, what: str) -> None:
+        if self.host.fence_path(fence) not in self.host.files:
+            return  # the host was released: its folder is gone
         try:
             self._mark(fence, what)
         except NoSpace:

@@ -23,6 +23,7 @@ from tashictl.model.steps import (
     MakeFolder,
     PlaceImage,
     PlaceSeed,
+    ReleaseHost,
     RemoveDir,
     RemoveFile,
     RemoveTap,
@@ -48,6 +49,7 @@ class Body:
     def __init__(self, host: SimHost, step: Step, fence: Fence) -> None:
         self.host = host
         self.step = step
+        self.fence = fence
         self.uuid = fence.uuid
         self.operation = fence.operation
         self.data: dict[str, str] = {}
@@ -76,18 +78,41 @@ class Body:
                 yield from self._add_tap(self.step)
             case StartQemu():
                 yield from self._start(self.step)
+            case PlaceImage():
+                yield from self._place(self.step)
+            case PlaceSeed():
+                yield from self._place_seed(self.step)
+            case _:
+                yield from self._do_end()
+
+    def _do_end(self) -> Pace:
+        match self.step:
             case KillQemu():
                 yield from self._kill(self.step)
             case AwaitExit():
                 yield from self._await_exit(self.step)
             case RemoveDir():
                 yield from self._remove_dir(self.step)
-            case PlaceImage():
-                yield from self._place(self.step)
-            case PlaceSeed():
-                yield from self._place_seed(self.step)
+            case ReleaseHost():
+                yield from self._release(self.step)
             case _:
                 self._do_at_once(self.step)
+
+    def _release(self, step: ReleaseHost) -> Pace:
+        lib, run = f"{self.fence.lib_dir}/{self.fence.cluster}", step.run_folder
+        if any(f.startswith(f"{lib}/") and "-" in f for f in self.host.folders):
+            raise Died("the folder of a VM is there")
+        for path in self.host.below(step.etc_dir):
+            if IFUP_MARK in self.host.files[path].text:
+                del self.host.files[path]
+        yield _QUICK_S
+        for name in (*step.images, *(f"{n}.part" for n in step.images), *step.parts):
+            self.host.files.pop(f"{step.folder}/{name}", None)
+        yield _QUICK_S
+        for path in (*self.host.below(f"{run}/{self.fence.cluster}"), *self.host.below(lib)):
+            del self.host.files[path]
+        yield _QUICK_S
+        self.host.files.pop(f"{self.fence.lib_dir}/cluster", None)
 
     def _do_at_once(self, step: Step) -> None:
         match step:

@@ -30,9 +30,11 @@ _LOOK = (
 )
 _PUT = (
     "LC_ALL=C; export LC_ALL; IFS= read -r p; IFS= read -r o; "
-    'if [ "$o" -eq 0 ]; then cat > "$p" || exit; else '
+    # A disk that is full must not stay so for the sake of a part.
+    'w() { cat || { c=$?; rm -f "$p"; exit $c; }; }; '
+    'if [ "$o" -eq 0 ]; then w > "$p"; else '
     '[ $(($(wc -c < "$p"))) -eq "$o" ] || { echo "$p: changed meanwhile" >&2; exit 75; }; '
-    'cat >> "$p" || exit; fi; '
+    'w >> "$p"; fi; '
     'sync "$p" || exit; h=$(sha256sum < "$p") || exit; printf %s "${h%% *}"'
 )
 _GET = 'LC_ALL=C; export LC_ALL; IFS= read -r p; exec cat "$p"'

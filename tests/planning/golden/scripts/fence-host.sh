@@ -62,4 +62,5 @@ mark() { printf '%-79s\n' "$EPOCH $OP $TRY $1" 1<>"$F"; }
 mark begun 2>/dev/null || refuse folder "$F"
 
 begin() { mark "$1 $2 begun"; say B "$1" "$2"; }
-ended() { rc=$?; mark "$1 $2 rc $rc"; say E "$1" "$rc"; [ "$rc" = 0 ] || { say Z; exit 0; }; }
+ended() { rc=$?; mark "$1 $2 rc $rc" 2>/dev/null; say E "$1" "$rc"
+  [ "$rc" = 0 ] || { say Z; exit 0; }; }

@@ -68,4 +68,5 @@ if [ -s "$D/manifest.json" ]; then
 fi
 
 begin() { mark "$1 $2 begun"; say B "$1" "$2"; }
-ended() { rc=$?; mark "$1 $2 rc $rc"; say E "$1" "$rc"; [ "$rc" = 0 ] || { say Z; exit 0; }; }
+ended() { rc=$?; mark "$1 $2 rc $rc" 2>/dev/null; say E "$1" "$rc"
+  [ "$rc" = 0 ] || { say Z; exit 0; }; }

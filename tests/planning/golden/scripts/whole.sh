@@ -68,7 +68,8 @@ if [ -s "$D/manifest.json" ]; then
 fi
 
 begin() { mark "$1 $2 begun"; say B "$1" "$2"; }
-ended() { rc=$?; mark "$1 $2 rc $rc"; say E "$1" "$rc"; [ "$rc" = 0 ] || { say Z; exit 0; }; }
+ended() { rc=$?; mark "$1 $2 rc $rc" 2>/dev/null; say E "$1" "$rc"
+  [ "$rc" = 0 ] || { say Z; exit 0; }; }
 begin 4 KillQemu
 (
 p=$(qemu_pid) || { alive || { echo 'not running'; exit 0; }
