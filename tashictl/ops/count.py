@@ -71,8 +71,11 @@ def create_many(world: World, context: Context, raw: RawVm, watcher: Watcher) ->
         _tell(world, decided)
         started = _start(world, context, claims, watcher)
     except KeyboardInterrupt as error:
+        recorded = {vm.uuid for vm in world.store.read().vms.values()}
         for left in tuple(claims.values()):
-            _take_back(Result(before=left.decided.vm, begun=False), claims)
+            # One that was not recorded yet has a journal that makes room for the next one.
+            if left.decided.vm.uuid in recorded:
+                _take_back(Result(before=left.decided.vm, begun=False), claims)
         raise Interrupted(
             "E-INTERRUPTED",
             "interrupted; what was not begun was taken back",
