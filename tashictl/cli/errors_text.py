@@ -44,17 +44,20 @@ def was_refused(error: TashiError) -> bool:
     return all(e.exit_code in _REFUSED and not e.leftovers for e in each(error))
 
 
-def render_text(error: TashiError, paint: text.Paint) -> str:
-    """Render ``error[E-CODE]: what, where``, cause, what is left, what to try; per problem."""
-    return "".join(f"{line}\n" for one in each(error) for line in _block(one, paint))
+def render_text(error: TashiError, paint: text.Paint, width: int | None = None) -> str:
+    """Render ``error[E-CODE]: what, where``, cause, what is left, what to try; per problem.
+
+    A cause is broken between words at `width`; what may be typed is never broken.
+    """
+    return "".join(f"{line}\n" for one in each(error) for line in _block(one, paint, width))
 
 
-def _block(error: TashiError, paint: text.Paint) -> Iterator[str]:
+def _block(error: TashiError, paint: text.Paint, width: int | None) -> Iterator[str]:
     what = text.visible(error.what)
     if error.host is not None and error.host not in re.split(r"[^\w.-]+", error.what):
         what += f", on {text.visible(error.host)}"
     yield paint("red", f"error[{error.code}]:") + f" {what}"
-    yield from _labelled("cause", error.cause, paint)
+    yield from _labelled("cause", text.broken(error.cause, width, len("  cause: ")), paint)
     for left in error.leftovers:
         yield from _labelled("left", left, paint)
     yield from _labelled("try", error.hint, paint)

@@ -137,7 +137,9 @@ def _report(
         streams.stderr.write(
             errors_text.render_json(error)
             if early.json
-            else errors_text.render_text(error, paint)
+            else errors_text.render_text(
+                error, paint, options.width_of(streams.stderr, streams.env)
+            )
             + ("nothing was changed\n" if refused else "")
         )
     return exit_code_of(error)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tashictl.cli import filters, options, progress, tables, text
+from tashictl.cli import errors_text, filters, options, progress, tables, text
 from tashictl.cli.options import Globals, Output
 from tashictl.cli.tables import Column, Row, Shown, Style, Table
-from tashictl.errors import InvalidRequest, raise_all
+from tashictl.errors import InvalidRequest, TashiError, raise_all
 
 _USUAL = (Shown.ALWAYS,)
 _WIDE = (Shown.ALWAYS, Shown.WIDE)
@@ -38,10 +38,10 @@ def emit_list(face: Globals, rows: Iterable[Row], table: Table[Row]) -> None:
     if face.columns == "help":
         write(face, tables.describe(table))
         return
+    check_choice(face, table)
     chosen = sorted(rows, key=table.order)
     if face.filter is not None:
         terms = filters.parse(face.filter)
-        filters.check(terms, table.keys)
         chosen = [row for row in chosen if filters.matches(terms, table.record(row))]
     if face.for_people:
         _emit_table(face, chosen, table)
@@ -68,9 +68,22 @@ def only_columns(face: Globals, table: Table[Row]) -> bool:
 
 
 def check_choice(face: Globals, table: Table[Row]) -> None:
-    """Raise what `emit_list` would raise for -c and --filter: before anything is done or asked."""
+    """Raise all that is wrong with -c and --filter, before anything is done or asked."""
+    found: list[TashiError] = []
+    for check in (_check_columns, _check_filter):
+        try:
+            check(face, table)
+        except TashiError as error:
+            found += errors_text.each(error)
+    raise_all(found)
+
+
+def _check_columns(face: Globals, table: Table[Row]) -> None:
     if face.columns not in (None, "help"):
         _columns(face, table)
+
+
+def _check_filter(face: Globals, table: Table[Row]) -> None:
     if face.filter is not None:
         filters.check(filters.parse(face.filter), table.keys)
 

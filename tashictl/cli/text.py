@@ -54,6 +54,20 @@ def visible_lines(text: str) -> list[str]:
     return [visible(line.replace("\t", "    ")) for line in text.splitlines()]
 
 
+def broken(text: str, width: int | None, indent: int) -> str:
+    """Break long lines between words so that they fit behind `indent` columns; None breaks none."""
+    if width is None or all(len(line) <= width - indent for line in text.splitlines()):
+        return text
+    import textwrap
+
+    room = max(width - indent, 20)
+    lines = (
+        textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""]
+        for line in text.splitlines()
+    )
+    return "\n".join(part for parts in lines for part in parts)
+
+
 def cells_of(text: str) -> int:
     """The number of terminal cells that visible text takes; wide characters (UAX 11) take two."""
     if text.isascii() or text == UNKNOWN:

@@ -174,3 +174,26 @@ def test_no_form_sends_a_control_character_raw() -> None:
     for form in options.Output:
         out, _err = emitted(stage.face(output=form), rows)
         assert out.replace("\n", "").isprintable(), form
+
+
+def test_wrong_columns_and_wrong_filters_are_told_together() -> None:
+    words = ("-c", "name,nam,colour", "--filter", "size=1,state=Running,age>3")
+    code, out, err = stage.run(stage.root(), "vm", "list", *words)
+
+    assert (code, out) == (2, "")
+    assert [line.split(":")[0] for line in err.splitlines() if line.startswith("error")] == [
+        *("error[E-COLUMN]", "error[E-COLUMN]", "error[E-FILTER]", "error[E-FILTER]"),
+    ]
+    for wrong in ("nam", "colour", "size", "age"):
+        assert f"'{wrong}'" in err
+
+
+def test_a_cause_is_broken_between_words_on_a_terminal_and_what_is_typed_is_not() -> None:
+    on = stage.streams(tty=True, env={"COLUMNS": "60", "NO_COLOR": "1"})
+
+    _code, _out, err = stage.run(stage.root(), "vm", "list", "-c", "nam", on=on)
+
+    lines = err.splitlines()
+    assert len(lines) > 5
+    assert max(map(len, lines)) <= 60
+    assert all(not line.endswith(" ") and "operation.\n" not in line for line in lines)
