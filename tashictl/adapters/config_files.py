@@ -97,8 +97,9 @@ def layers(cluster: ClusterFolder, around: Surroundings) -> tuple[Layer, ...]:
     found: list[Layer] = []
     problems: list[InvalidRequest] = []
     for folder in searched:
-        # A folder that is read again as the last one would only repeat its notes.
-        if os.path.realpath(folder) not in own:
+        # A folder that is read again as the last one would only repeat its notes; and what a
+        # cluster in ~/.tashi says of its folders must not befall another cluster.
+        if os.path.realpath(folder) not in own and not _is_cluster(folder):
             found += _read_folder(folder, (around.uid,), problems)
     trusted = _trusted_in(cluster, around)
     for folder in own:
@@ -109,6 +110,11 @@ def layers(cluster: ClusterFolder, around: Surroundings) -> tuple[Layer, ...]:
     raise_all(problems)
     seen = {layer.path for layer in found}
     return (*(layer for layer in cluster.passed_over if layer.path not in seen), *found)
+
+
+def _is_cluster(folder: str) -> bool:
+    """Whether a folder is the directory of a cluster, whose files are its own."""
+    return trust.is_folder(os.path.join(folder, "state"))
 
 
 def _trusted_in(cluster: ClusterFolder, around: Surroundings) -> tuple[int, ...]:

@@ -227,3 +227,16 @@ def test_the_surroundings_of_a_process_are_its_folder_home_and_user(
     gone.rmdir()
     lost = surroundings()
     assert found(replace(lost, system=(), home=str(tmp_path))) == []
+
+
+def test_a_cluster_in_the_home_keeps_its_files_for_itself(
+    around: Surroundings, tmp_path: Path
+) -> None:
+    own = write(f"{around.home}/.tashi", "Tashi.cfg")
+    other = str(tmp_path / "other")
+    assert found(around, cluster(other)) == [own]
+
+    Path(around.home, ".tashi", "state").mkdir()
+
+    assert found(around, cluster(other)) == []
+    assert found(around, cluster(f"{around.home}/.tashi")) == [own]
