@@ -70,6 +70,7 @@ class HostFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `accel` is ``kvm`` or ``tcg``; `claimed_by` is the cluster id that owns the host, if any, with
     the highest epoch and operation counter that it has seen; `missing` names absent requirements.
+    `booted` is by the host's uptime and our clock, good to a second or two.
     """
 
     at: str
@@ -90,6 +91,7 @@ class HostFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bridges: tuple[str, ...] = ()
     images: tuple[ImageFact, ...] = ()
     vms: tuple[VmFact, ...] = ()
+    booted: str | None = None
 
 
 class HostRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 
 from msgspec import Struct
@@ -19,8 +19,8 @@ from tashictl.model.image import Image
 from tashictl.model.operation import Ended, Status
 from tashictl.model.script import HostKey, Reply, Script
 from tashictl.model.steps import MakeFolder
-from tashictl.model.vm import OperationKind
-from tashictl.ops import answers
+from tashictl.model.vm import OperationKind, Vm
+from tashictl.ops import answers, observe
 from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Transaction, World
@@ -166,8 +166,9 @@ def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[C
         return facts_plan.script(probe_of, nonces[host.name])
 
     timeout_s = context.settings.tashictl.connect_timeout_s + facts_plan.PROBE_TIMEOUT_S
+    known = world.store.read().vms
     world.remote.sweep(asked, script_for, timeout_s, result)
-    _record_checks(world, context, asked, readings, results)
+    _record_checks(world, context, asked, readings, results, known)
     return [results[h.name] for h in asked]
 
 
@@ -177,11 +178,14 @@ def _record_checks(
     asked: Iterable[HostConfig],
     readings: dict[str, HostFacts],
     results: dict[str, Checked],
+    known: Mapping[int, Vm],
 ) -> None:
+    changed: list[Vm] = []
     with world.store.transaction() as tx:
         for host in asked:
             record = tx.state.hosts.get(host.name)
             facts = readings.get(host.name)
+            changed += observe.record(tx, host.name, facts, known, iso(world.clock.now()))
             if facts is None:
                 if record is not None and record.up is not False:
                     tx.put_host(replace(record, up=False))
@@ -193,6 +197,7 @@ def _record_checks(
             results[host.name] = Checked(
                 host=host.name, record=record, findings=findings(facts, context, host)
             )
+    observe.tell(world, changed)
 
 
 def probe(world: World, context: Context, host: HostConfig, accel: str | None) -> HostFacts:
