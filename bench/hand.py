@@ -37,6 +37,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
         return (
             f"set -e; mkdir -p {FOLDER}\n"
             f"qemu-img create -q -f qcow2 -F qcow2 -b {shlex.quote(self.base)} {overlay}\n"
+            f"mkfifo {FOLDER}/monitor.in; ln -s /dev/null {FOLDER}/monitor.out\n"
             f"ip tuntap add dev {self.tap} mode tap; {shlex.quote(self.ifup)} {self.tap}\n"
             f"setsid {shlex.join(self.argv)} </dev/null >{FOLDER}/qemu.log 2>&1 &\n"
             f"until [ -S {FOLDER}/qmp.sock ] && [ -s {FOLDER}/qemu.pid ]; do\n"

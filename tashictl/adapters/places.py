@@ -44,5 +44,5 @@ def make(path: str) -> None:
 
 
 def ends_at_logout(user: str) -> bool:
-    """Whether systemd may end what a user left running, and removes XDG_RUNTIME_DIR, at logout."""
+    """Whether systemd removes XDG_RUNTIME_DIR, where the sockets may lie, at the last logout."""
     return _SYSTEMD.is_dir() and not (_LINGER / user).exists()

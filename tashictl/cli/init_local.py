@@ -174,7 +174,7 @@ def _tell(face: Globals, draft: _Draft, findings: Sequence[Finding]) -> None:
             remedy = "; ".join(finding.remedy.splitlines())
             report.note(f"{finding.check}: {finding.seen}" + (f": {remedy}" if remedy else ""))
     if draft.own is not None and places.ends_at_logout(SystemWho().user()):
-        report.note("VMs may end when you log out; to keep them: loginctl enable-linger")
+        report.note("XDG_RUNTIME_DIR goes when you log out; to keep it: loginctl enable-linger")
     called = program(face, draft.folder)
     output.emit_record(
         face,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WRONG = {TashiState.Held, TashiState.Orphaned}
 _AT_REST = {TashiState.Exited, TashiState.Suspended}
-_EXPLAINED = {TashiState.Pending, TashiState.Held, TashiState.Orphaned}
+_EXPLAINED = {TashiState.Pending, TashiState.Held, TashiState.Orphaned, TashiState.Exited}
 _HOST_COLOURS = {HostState.Drained: "yellow", HostState.VersionMismatch: "red"}
 _UP = {True: "up", False: "down"}
 

@@ -77,6 +77,7 @@ class QemuSettings(Struct, frozen=True, kw_only=True):
     nic_model: str = "virtio"  # nicModel
     reserved_memory_mib: int = 512  # reservedMem
     start_timeout_s: float = 20.0  # startTimeout
+    powerdown_timeout_s: float = 60.0  # powerdownTimeout: what a host's shutdown gives a guest
     monitor_timeout_s: float = 60.0  # monitorTimeout
     scratch_dir: str = "/tmp"  # scratchDir
     versions: tuple[str, ...] = ()  # versions: QEMU versions that may be used, empty for all

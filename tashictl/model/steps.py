@@ -102,13 +102,14 @@ class StartQemu(HostStep, frozen=True, kw_only=True, tag=True):
     """Start QEMU holding run.lock, unless it is alive already; wait for its sockets.
 
     `binaries` are tried in order; `argv` is without the binary; `wait_s` is how long QEMU may take
-    to open its QMP socket.
+    to open its QMP socket; `powerdown_s` is how long a shutdown of the host waits for the guest.
     """
 
     step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
     binaries: tuple[str, ...]
     argv: tuple[str, ...]
     wait_s: int = 20
+    powerdown_s: int = 60
 
 
 class AwaitQmp(HostStep, frozen=True, kw_only=True, tag=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 
 from msgspec import Struct
@@ -19,8 +19,8 @@ from tashictl.model.image import Image
 from tashictl.model.operation import Ended, Status
 from tashictl.model.script import HostKey, Reply, Script
 from tashictl.model.steps import MakeFolder
-from tashictl.model.vm import OperationKind
-from tashictl.ops import answers
+from tashictl.model.vm import OperationKind, Vm
+from tashictl.ops import answers, observe
 from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Transaction, World
@@ -193,8 +193,9 @@ def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[C
         return facts_plan.script(probe_of, nonces[host.name])
 
     timeout_s = context.settings.tashictl.connect_timeout_s + facts_plan.PROBE_TIMEOUT_S
+    known = world.store.read().vms
     world.remote.sweep(asked, script_for, timeout_s, result)
-    _record_checks(world, context, asked, readings, results)
+    _record_checks(world, context, asked, readings, results, known)
     return [results[h.name] for h in asked]
 
 
@@ -204,11 +205,15 @@ def _record_checks(
     asked: Iterable[HostConfig],
     readings: dict[str, Reading],
     results: dict[str, Checked],
+    known: Mapping[int, Vm],
 ) -> None:
+    changed: list[Vm] = []
     with world.store.transaction() as tx:
         for host in asked:
             record = tx.state.hosts.get(host.name)
             reading = readings.get(host.name)
+            facts = reading.facts if reading is not None else None
+            changed += observe.record(tx, host.name, facts, known, iso(world.clock.now()))
             if reading is None:
                 if record is not None and record.up is not False:
                     tx.put_host(replace(record, up=False))
@@ -220,6 +225,7 @@ def _record_checks(
                 _note_images(tx, host.name, reading.facts, context.settings.vfs_shared)
             found = _findings(reading, context, host, added=record is not None)
             results[host.name] = Checked(host=host.name, record=record, findings=found)
+    observe.tell(world, changed)
 
 
 def probe(world: World, context: Context, host: HostConfig, accel: str | None) -> HostFacts:

@@ -188,6 +188,12 @@ OPTIONS: tuple[Option, ...] = (
             ("suspendHandler", "qemu.suspend_handler", _K.TEXT, ""),
             ("resumeHandler", "qemu.resume_handler", _K.TEXT, ""),
             ("startTimeout", "qemu.start_timeout_s", _K.SECONDS, ""),
+            (
+                "powerdownTimeout",
+                "qemu.powerdown_timeout_s",
+                _K.SECONDS,
+                "for a guest when its host (with systemd) shuts down",
+            ),
             ("monitorTimeout", "qemu.monitor_timeout_s", _K.SECONDS, ""),
             ("migrateTimeout", "qemu.migrate_timeout_s", _K.SECONDS, ""),
             ("statsInterval", "stats.vm_interval_s", _K.SECONDS, "0: off"),

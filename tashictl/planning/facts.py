@@ -7,7 +7,7 @@ and the VMs by lock and manifest. It is recovery's eyes and the placement's.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Struct
@@ -56,6 +56,7 @@ fi
 _PROBE = r"""
 say B basics
 echo "time $(date +%s)"; echo "boot_id $(cat /proc/sys/kernel/random/boot_id)"
+read -r up _ </proc/uptime && echo "up ${up%%.*}"
 echo "arch $(uname -m)"; echo "kernel $(uname -r)"
 echo "cores $(nproc 2>/dev/null || grep -c '^processor' /proc/cpuinfo)"
 echo "memory_kib $(awk '/^MemTotal:/ {print $2}' /proc/meminfo)"
@@ -107,6 +108,8 @@ echo "time $(date +%s)"
 # Size, first four bytes, the eight bytes where qcow2 has its size, name; short files lack some.
 _IMAGE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{0,8}) ([0-9a-f]{0,16}) (.+)")
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_ISO = "%Y-%m-%dT%H:%M:%SZ"
+_MAX_UP_S = 30 * 365 * 86400  # what is more is no uptime
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -160,7 +163,7 @@ def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Rea
     kvm = by_name["kvm"].text.strip() if "kvm" in by_name else ""
     cluster = (basics.get("cluster") or [""])[0].split()
     facts = HostFacts(
-        at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        at=now.strftime(_ISO),
         boot_id=_first(basics, "boot_id"),
         arch=_first(basics, "arch"),
         cores=_number(_first(basics, "cores")),
@@ -181,8 +184,16 @@ def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Rea
         vms=tuple(
             _vm(s) for s in found if s.kind == "B" and s.words[:1] == ("vm",) and s.words[1:]
         ),
+        booted=_booted(_first(basics, "up"), now),
     )
     return Reading(facts=facts, kvm=kvm, ground=ground.read(by_name.get("ground")))
+
+
+def _booted(up_s: str, now: datetime) -> str | None:
+    seconds = _number(up_s)
+    if not 0 < seconds < _MAX_UP_S:
+        return None
+    return (now - timedelta(seconds=seconds)).strftime(_ISO)
 
 
 def _pairs(section: Section | None) -> dict[str, list[str]]:

@@ -245,7 +245,11 @@ def _accel(accel: str, memory_mib: int) -> str:
 
 
 def _host_side(where: VmPaths) -> tuple[str, ...]:
-    """What only the host sees: sockets, logs, the sandbox."""
+    """What only the host sees: sockets, logs, the sandbox.
+
+    The second monitor is for people's words on a FIFO: whoever stops the host has a shell and no
+    QMP client. What it answers goes to /dev/null (planning/launch.py makes both).
+    """
     listen = {"server": "on", "wait": "off"}
     return (
         "-display",
@@ -256,6 +260,10 @@ def _host_side(where: VmPaths) -> tuple[str, ...]:
         _options({"backend": "socket", "id": "qmp", "path": where.qmp} | listen),
         "-mon",
         _options({"chardev": "qmp", "mode": "control"}),
+        "-chardev",
+        _options({"backend": "pipe", "id": "hmp", "path": f"{where.run_folder}/monitor"}),
+        "-mon",
+        _options({"chardev": "hmp", "mode": "readline"}),
         "-chardev",
         _options(
             {

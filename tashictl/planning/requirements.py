@@ -329,13 +329,17 @@ def _logout(ground: Ground) -> Iterator[Finding]:
     """Whether systemd ends what a login without root has started when it logs out."""
     if not ground.systemd or ground.uid == 0:
         return
-    dies = ground.kills_at_logout and not ground.lingers
-    yield Finding(
-        check="logout",
-        ok=not dies,
-        seen="VMs die at logout (KillUserProcesses=yes)" if dies else "VMs outlive it",
-        remedy=f"on the host, as root: loginctl enable-linger {ground.user}" if dies else "",
-    )
+    # Lingering keeps the user's manager and XDG_RUNTIME_DIR, not what a session has started.
+    if ground.kills_at_logout:
+        seen = "VMs die at logout (KillUserProcesses=yes)"
+        remedy = "become: true in the inventory; or on the host, as root, in"
+        remedy += f" /etc/systemd/logind.conf: KillExcludeUsers={ground.user}"
+    elif ground.lingers:
+        seen, remedy = "VMs outlive it", ""
+    else:
+        seen = "VMs outlive it, but XDG_RUNTIME_DIR does not"
+        remedy = f"where runDir lies there, as root: loginctl enable-linger {ground.user}"
+    yield Finding(check="logout", ok=not ground.kills_at_logout, seen=seen, remedy=remedy)
 
 
 def _clock(facts: HostFacts) -> Finding:

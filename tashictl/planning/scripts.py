@@ -29,48 +29,15 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import release
+from tashictl.planning import launch, release
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, quote
-
-# The login user reaches the sockets through its group; the folders above only let it pass.
-_START = r"""mkdir -p "$R" && chmod 2750 "$R" && chmod 711 "${{R%/*}}" "${{R%/*/*}}" || exit 1
-[ -z "$SUDO_GID" ] || chgrp "$SUDO_GID" "$R"
-if alive; then
-  p=$(qemu_pid) || die 'run.lock is held, but no QEMU of this VM is to be found'
-  say D pid "$p"; echo 'runs already'; exit 0
-fi
-q=; for b in {binaries}; do q=$(command -v "$b") && break; done
-[ -n "$q" ] || die "no QEMU is installed (looked for" {binaries}")"
-rm -f "$R/qmp.sock" "$R/serial.sock" "$R/vnc.sock" "$R/qemu.pid"
-umask 007; exec 8>>"$R/run.lock"; flock -w 2 8 || die 'run.lock is held by another process'
-setsid "$q" {argv} </dev/null >>"$D/qemu.log" 2>&1 9>&- &
-p=$!; i=0
-while ! {{ [ -S "$R/qmp.sock" ] && [ -s "$R/qemu.pid" ]; }}; do
-  kill -0 "$p" 2>/dev/null || {{ wait "$p"; rc=$?; tail -n 5 "$D/qemu.log"
-    die "QEMU ended at once with exit code $rc"; }}
-  [ "$i" -lt {ticks} ] || {{ kill -KILL "$p"; die 'no QMP socket within {wait_s} s'; }}
-  sleep 0.02; i=$((i+1))
-done
-say D pid "$p"; say D starttime "$(start_time "$p")"
-say D boot_id "$(cat /proc/sys/kernel/random/boot_id)" """
 
 # Listeners (state 0A) on 127.0.0.1, on all addresses, or on all of IPv6, which takes IPv4 too.
 _PORT = r"""if alive; then echo 'runs already'; exit 0; fi
 ! cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qiE \
   '^ *[0-9]+: (0100007F|0{{8}}|0{{32}}|0{{16}}FFFF0{{4}}0100007F):{hex} [0-9A-F]+:[0-9A-F]+ 0A ' \
   || die 'another process listens on port {port}; the next try takes another'"""
-
-_KILL = r"""p=$(qemu_pid) || {{ alive || {{ echo 'not running'; exit 0; }}
-  die 'run.lock is held, but no QEMU of this VM is to be found'; }}
-kill -TERM "$p"; i=0
-while alive || is_ours "$p"; do
-  [ "$i" != {term_ticks} ] || kill -KILL "$p" 2>/dev/null
-  [ "$i" -lt {kill_ticks} ] || die "process $p does not end (state $(sed 's/^.*) //' \
-    "/proc/$p/stat" | cut -c1))"
-  sleep 0.1; i=$((i+1))
-done
-say D pid "$p" """
 
 _AWAIT_EXIT = r"""i=0
 while alive || qemu_pid >/dev/null; do
@@ -139,14 +106,9 @@ def body(step: Step) -> str:
                 f'  || die {quote(path)}" leads out of the image folder"'
             )
         case StartQemu():
-            return _START.format(
-                binaries=" ".join(quote(b) for b in step.binaries),
-                argv=" ".join(quote(a) for a in step.argv),
-                ticks=step.wait_s * 50,
-                wait_s=step.wait_s,
-            )
-        case KillQemu(wait_s=wait_s):
-            return _KILL.format(term_ticks=wait_s * 10, kill_ticks=wait_s * 10 + 100)
+            return launch.start(step)
+        case KillQemu():
+            return launch.kill(step)
         case AwaitExit(wait_s=wait_s):
             return _AWAIT_EXIT.format(ticks=wait_s * 10)
         case RemoveDir():

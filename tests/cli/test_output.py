@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tashictl.cli import listings, options, output, tables
-from tashictl.model.vm import Observed, Vm
+from tashictl.model.vm import Observed, Seen, Vm
 from tests.cli import stage
 
 TABLE = """\
@@ -29,6 +29,14 @@ def test_the_table_is_as_it_was_drawn() -> None:
     assert listed("--no-headers", "-c", "name,host", "--filter", "id<=42") == (
         " web41  node1\n web42  node1\n"
     )
+
+
+def test_a_vm_that_ended_says_why() -> None:
+    ended = stage.vm(
+        45, observed=Observed(what=Seen.STOPPED, at="2026-11-22T14:59:50Z"), reason="its QEMU ended"
+    )
+
+    assert listings.vm_table(stage.SCENE).note(ended) == "its QEMU ended"  # type: ignore[misc]
 
 
 def test_colour_changes_no_character() -> None:

@@ -42,7 +42,8 @@ OTHER_UUID = "7c1e0000-0000-4000-8000-000000000002"
 NONCE = "00112233aabbccdd"
 SHELLS = {"dash": ("dash",), "bash": ("bash",), "busybox": ("busybox", "sh")}
 
-# Like QEMU to the scripts: argv with -uuid, a pid file, a socket, and what it inherited stays open.
+# Like QEMU to the scripts: argv with -uuid, a pid file, a socket, what it inherited stays open, and
+# what is written to its monitor is a press of the power button.
 _STUB = """#!{python} -IS
 import json, os, signal, socket, sys, time
 folder = os.path.dirname(os.path.abspath(__file__))
@@ -56,10 +57,16 @@ def after(word):
     return sys.argv[sys.argv.index(word) + 1]
 with open(after("-pidfile"), "w") as f:
     f.write(str(os.getpid()) + "\\n")
+os.chdir(os.path.dirname(after("-pidfile")))
 if mode != "mute":
     one = socket.socket(socket.AF_UNIX)
-    os.chdir(os.path.dirname(after("-pidfile")))
     one.bind("qmp.sock")
+monitor = os.open("monitor.in", os.O_RDWR)
+while mode in ("usual", "stubborn"):
+    with open(folder + "/pressed", "ab") as f:
+        f.write(os.read(monitor, 99))
+    if mode == "usual":
+        sys.exit()
 time.sleep(60)
 """
 _IP = '#!/bin/sh\nprintf "%s\\n" "$*" >>"$(dirname "$0")/ip.log"\n'
@@ -90,18 +97,21 @@ class Ground:
         self.at: dict[str, Any] = dict(paths.at("node1", UUID, self.settings))
         self.fence_file = self.lib / CLUSTER / "fence" / UUID
         self.cluster_file = self.lib / "cluster"
-        self._tool("qemu-system-x86_64", _STUB.format(python=sys.executable))
-        self._tool("ip", _IP)
+        self.systemd = self.root / "systemd"  # stands for /run/systemd/system
+        self.tool("qemu-system-x86_64", _STUB.format(python=sys.executable))
+        self.tool("ip", _IP)
+        self.tool("sh", f'#!/bin/sh\nexec {" ".join(self.shell)} "$@"\n')
         self.mode("usual")
         self.pids: set[int] = set()
 
-    def _tool(self, name: str, text: str) -> None:
+    def tool(self, name: str, text: str) -> None:
+        """A program that the host's scripts find before any other of that name."""
         # The stub lies where no space is: a #! line cannot have one in a path that it names.
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
     def mode(self, mode: str) -> None:
-        """How QEMU behaves: usual, ends, deaf (to TERM), mute (no socket)."""
+        """How QEMU behaves: usual, ends, deaf (to TERM), mute (no socket), stubborn (its guest)."""
         (self.bin / "mode").write_text(mode)
 
     @property
@@ -163,7 +173,7 @@ class Ground:
         """Feed a script's text to the shell; stdout, with nothing on stderr."""
         done = subprocess.run(
             [*self.shell, "-s"],
-            input=(self._own_tools + text).encode(),
+            input=(self._own_tools + self._here(text)).encode(),
             capture_output=True,
             env=self.env,
             cwd="/",
@@ -172,6 +182,9 @@ class Ground:
         )
         assert (done.returncode, done.stderr) == (0, b""), done
         return done.stdout
+
+    def _here(self, text: str) -> str:
+        return text.replace("/run/systemd/system", shlex.quote(str(self.systemd)))
 
     def _remember(self) -> None:
         pid_file = self.run_folder / "qemu.pid"

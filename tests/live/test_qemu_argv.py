@@ -1,6 +1,7 @@
 """The real QEMU is started with our command lines and asked what it understood."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -128,6 +129,8 @@ def started(
     subprocess.run([*make, "raw", str(folder / "data" / "big.img"), "1M"], check=True)
     # The header names no base: it is the command line that does.
     subprocess.run([*make, "qcow2", str(folder / "disk0.qcow2"), "64M"], check=True)
+    os.mkfifo(folder / "monitor.in")
+    (folder / "monitor.out").symlink_to("/dev/null")
     vm = cases.vm_of(spec, name)
     places = {"folder": str(folder), "run_folder": str(folder), "image_folder": str(folder)}
     argv = qemu.argv(vm, version=(7, 2, 22), accel="tcg", **places)
@@ -158,6 +161,32 @@ def test_every_text_arrives_as_it_was_meant() -> None:
         for name in ("qmp.sock", "serial.sock", "vnc.sock", "qemu.pid", "console.log", "qemu.log"):
             assert (running.folder / name).exists(), name
         assert (running.folder / "qemu.pid").read_text().strip() == str(running.process.pid)
+
+
+def test_a_shell_can_press_the_power_button() -> None:
+    with started(cases.frozen("plain"), "web1", run=False) as running, running.monitor() as client:
+        subprocess.run(
+            ["sh", "-c", 'echo system_powerdown 1<>"$1/monitor.in"', "sh", str(running.folder)],
+            check=True,
+            timeout=10,
+        )
+        assert client.wait_for("POWERDOWN")["event"] == "POWERDOWN"
+
+
+def test_no_flood_of_words_on_the_fifo_blocks_qemu() -> None:
+    with started(cases.frozen("plain"), "web1", run=False) as running, running.monitor() as client:
+        before_kib = _resident_kib(running.process.pid)
+        with (running.folder / "monitor.in").open("wb") as fifo:
+            fifo.write(b"info qtree\n" * 300)  # which answers with megabytes
+            fifo.write(b"system_powerdown\n")
+        assert client.wait_for("POWERDOWN")["event"] == "POWERDOWN"
+        assert client.execute("query-status")["status"] == "prelaunch"  # type: ignore[index]
+        assert _resident_kib(running.process.pid) < before_kib + 4096
+
+
+def _resident_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return int(status.partition("VmRSS:")[2].split()[0])
 
 
 def test_the_disks_are_the_files_that_were_meant() -> None:

@@ -21,7 +21,7 @@ from tashictl.model.steps import (
     WriteManifest,
 )
 from tashictl.model.vm import DiskSpec, NicSpec, VmSpec
-from tashictl.planning import create, destroy
+from tashictl.planning import create, destroy, scripts
 from tests.planning.cases import IFUP, LAB, LAN, SETTINGS, facts, host, vm
 
 TWO = VmSpec(
@@ -132,6 +132,15 @@ def test_the_accelerator_is_the_hosts_unless_somebody_says_which(
 
     text = argv[argv.index("-accel") + 1]
     assert text.split(",")[0].removeprefix("accel=") == accel
+
+
+def test_a_hosts_shutdown_waits_for_the_guest_as_configured() -> None:
+    settings = replace(SETTINGS, qemu=QemuSettings(powerdown_timeout_s=7.0))
+
+    assert create.start(VM, host(), SETTINGS).powerdown_s == 60
+    assert create.start(VM, host(), settings).powerdown_s == 7
+    text = scripts.body(create.start(VM, host(), settings))
+    assert "TimeoutStopSec=17" in text and '[ "$i" -lt 14 ]' in text
 
 
 def test_the_binaries_are_the_configured_one_or_those_of_the_architecture() -> None:

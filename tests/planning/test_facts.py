@@ -50,6 +50,22 @@ def test_a_host_without_vms_is_read() -> None:
     assert found.boot_id
 
 
+@pytest.mark.parametrize(
+    ("up", "booted"),
+    [
+        ("up 90", "2026-11-23T07:45:30Z"),
+        ("up x", None),
+        ("up 999999999999999999", None),
+        ("", None),
+    ],
+)
+def test_when_it_booted_is_known_by_its_uptime(up: str, booted: str | None) -> None:
+    reading = facts.read(told("basics", up), NONCE, NOW)
+
+    assert reading is not None
+    assert reading.facts.booted == booted
+
+
 def test_a_host_with_a_living_and_a_dead_vm_is_read() -> None:
     reading = facts.read(TWO, NONCE, NOW, accel="kvm")
 

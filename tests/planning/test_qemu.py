@@ -111,8 +111,9 @@ def test_every_text_reaches_qemu_as_it_was_meant(
     )
     assert cases.options(cases.values(words, "-name")[0])["guest"] == name
     assert cases.options(cases.values(words, "-vnc")[0])["vnc"] == f"unix:/{run_folder}/vnc.sock"
-    monitor, console = (cases.options(text) for text in cases.values(words, "-chardev"))
+    monitor, button, console = (cases.options(text) for text in cases.values(words, "-chardev"))
     assert monitor["path"] == f"/{run_folder}/qmp.sock"
+    assert button["path"] == f"/{run_folder}/monitor"
     assert console["path"] == f"/{run_folder}/serial.sock"
     assert console["logfile"] == f"/{folder}/console.log"
     assert cases.values(words, "-pidfile") == [f"/{run_folder}/qemu.pid"]

@@ -196,16 +196,19 @@ def test_what_kvm_is_found_to_be_is_explained(kvm: str, flag: str, seen: str, re
     assert check(whole, accel="tcg")["accel"].state == "ok"
 
 
-def test_a_login_without_root_must_linger_where_systemd_kills_at_logout() -> None:
+def test_systemd_must_not_kill_what_a_login_without_root_leaves_behind() -> None:
     seen = reading("no-root")
     assert seen.ground is not None
-    killing = replace(seen.ground, systemd=True, kills_at_logout=True)
+    spares = replace(seen.ground, systemd=True)
+    lingers = replace(spares, lingers=True)
+    kills = replace(lingers, kills_at_logout=True)
 
-    dies = check(replace(seen, ground=killing), USER)["logout"]
-    lives = check(replace(seen, ground=replace(killing, lingers=True)), USER)["logout"]
+    found = [check(replace(seen, ground=g), USER)["logout"] for g in (spares, lingers, kills)]
 
-    assert (dies.ok, lives.ok) == (False, True)
-    assert "loginctl enable-linger noroot" in dies.remedy
+    assert [f.ok for f in found] == [True, True, False]
+    assert "loginctl enable-linger noroot" in found[0].remedy
+    assert found[1].remedy == ""
+    assert "KillExcludeUsers=noroot" in found[2].remedy
     assert "logout" not in check(with_ground(systemd=True, kills_at_logout=True))
 
 

@@ -47,14 +47,12 @@ class Host:
     @property
     def host_pubkey(self) -> str:
         """The host key as `ssh-ed25519 BASE64`, without a comment."""
-        text = self._key_file.with_suffix(".pub").read_text(encoding="utf-8")
-        return " ".join(text.split()[:2])
+        return public_key(self._key_file)
 
     @property
     def host_key_fingerprint(self) -> str:
         """The host key's fingerprint as `SHA256:…`, unpadded, as ssh-keygen prints it."""
-        digest = hashlib.sha256(base64.b64decode(self.host_pubkey.split()[1])).digest()
-        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+        return fingerprint(self.host_pubkey)
 
     # the outside eye
 
@@ -303,6 +301,17 @@ def make_key(path: Path) -> None:
     path.unlink(missing_ok=True)
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", path.name, "-f", str(path)]
     subprocess.run(argv, check=True, capture_output=True)
+
+
+def public_key(path: Path) -> str:
+    """The public half of the key at `path` as `ssh-ed25519 BASE64`, without a comment."""
+    return " ".join(path.with_suffix(".pub").read_text(encoding="utf-8").split()[:2])
+
+
+def fingerprint(public: str) -> str:
+    """A public key's fingerprint as `SHA256:…`, unpadded, as ssh-keygen prints it."""
+    digest = hashlib.sha256(base64.b64decode(public.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def _exe(pid: int) -> str:

@@ -1,20 +1,61 @@
+unit="tashi-$C-$U.service"
+managed() { [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
+no_unit() {
+  j=0; while [ "$(systemctl show -p LoadState --value "$unit")" = loaded ]; do
+    [ "$j" != 20 ] || systemctl kill -s KILL "$unit" 2>/dev/null
+    [ "$j" -lt 100 ] || die "the unit $unit does not end"
+    sleep 0.1; j=$((j+1))
+  done; }
 mkdir -p "$R" && chmod 2750 "$R" && chmod 711 "${R%/*}" "${R%/*/*}" || exit 1
 [ -z "$SUDO_GID" ] || chgrp "$SUDO_GID" "$R"
 if alive; then
   p=$(qemu_pid) || die 'run.lock is held, but no QEMU of this VM is to be found'
   say D pid "$p"; echo 'runs already'; exit 0
 fi
-q=; for b in qemu-system-x86_64 /usr/libexec/qemu-kvm; do q=$(command -v "$b") && break; done
-[ -n "$q" ] || die "no QEMU is installed (looked for" qemu-system-x86_64 /usr/libexec/qemu-kvm")"
-rm -f "$R/qmp.sock" "$R/serial.sock" "$R/vnc.sock" "$R/qemu.pid"
+QEMU=; for b in qemu-system-x86_64 /usr/libexec/qemu-kvm; do QEMU=$(command -v "$b") && break; done
+[ -n "$QEMU" ] || die "no QEMU is installed (looked for" qemu-system-x86_64 /usr/libexec/qemu-kvm")"
+for f in qmp.sock serial.sock vnc.sock qemu.pid monitor.in monitor.out ended; do
+  rm -f "$R/$f" || exit 1
+done
 umask 007; exec 8>>"$R/run.lock"; flock -w 2 8 || die 'run.lock is held by another process'
-setsid "$q" -uuid 7c1e0000-0000-4000-8000-000000000001 -name 'guest=it'"'"'s' '' </dev/null >>"$D/qemu.log" 2>&1 9>&- &
-p=$!; i=0
+mkfifo "$R/monitor.in" && ln -s /dev/null "$R/monitor.out" || exit 1
+cat >"$R/launch" <<'END' || exit 1
+# Made by tashictl at each start of the VM.
+R=/run/tashi/0123456789ab/7c1e0000-0000-4000-8000-000000000001
+D=/var/lib/tashi/0123456789ab/7c1e0000-0000-4000-8000-000000000001
+case $1 in
+stop)
+  i=0; while ! flock -n -s "$R/run.lock" true && [ "$i" -lt 120 ]; do
+    [ $((i % 10)) != 0 ] || echo system_powerdown 1<>"$R/monitor.in"
+    sleep 0.5; i=$((i+1))
+  done; exit 0;;
+ended) echo "$EXIT_STATUS" >"$R/ended"; exit 0;;
+start) exec 8>>"$R/run.lock"; flock -w 2 8 || { echo 75 >"$R/ended"; exit 75; };;
+esac
+cd /; umask 007; exec </dev/null >>"$D/qemu.log" 2>&1
+exec "$QEMU" -uuid 7c1e0000-0000-4000-8000-000000000001 -name 'guest=it'"'"'s' ''
+END
+if managed; then
+  exec 8>&-; no_unit
+  systemd-run --quiet --collect --unit="$unit" --slice=machine.slice \
+    --description="tashictl VM $U" --setenv=QEMU="$QEMU" -p WorkingDirectory="$R" \
+    -p KillMode=mixed -p TimeoutStopSec=70 -p After=network.target -p After=remote-fs.target \
+    -p 'ExecStop=/bin/sh ./launch stop' -p 'ExecStopPost=/bin/sh ./launch ended' \
+    /bin/sh ./launch start 2>&1 || die "systemd did not start $unit"
+  gone() { [ -s "$R/ended" ] && rc=$(cat "$R/ended"); }
+  end() { systemctl kill -s KILL "$unit" 2>/dev/null; no_unit; }
+else
+  export QEMU; setsid sh "$R/launch" go 9>&- &
+  p=$!
+  gone() { kill -0 "$p" 2>/dev/null && return 1; wait "$p"; rc=$?; }
+  end() { kill -KILL "$p"; }
+fi
+i=0
 while ! { [ -S "$R/qmp.sock" ] && [ -s "$R/qemu.pid" ]; }; do
-  kill -0 "$p" 2>/dev/null || { wait "$p"; rc=$?; tail -n 5 "$D/qemu.log"
-    die "QEMU ended at once with exit code $rc"; }
-  [ "$i" -lt 1000 ] || { kill -KILL "$p"; die 'no QMP socket within 20 s'; }
+  if gone; then tail -n 5 "$D/qemu.log"; die "QEMU ended at once with exit code $rc"; fi
+  [ "$i" -lt 1000 ] || { end; die 'no QMP socket within 20 s'; }
   sleep 0.02; i=$((i+1))
 done
+p=$(qemu_pid) || die 'QEMU has ended'
 say D pid "$p"; say D starttime "$(start_time "$p")"
 say D boot_id "$(cat /proc/sys/kernel/random/boot_id)" 

@@ -72,7 +72,16 @@ ended() { rc=$?; mark "$1 $2 rc $rc" 2>/dev/null; say E "$1" "$rc"
   [ "$rc" = 0 ] || { say Z; exit 0; }; }
 begin 4 KillQemu
 (
-p=$(qemu_pid) || { alive || { echo 'not running'; exit 0; }
+unit="tashi-$C-$U.service"
+managed() { [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
+no_unit() {
+  j=0; while [ "$(systemctl show -p LoadState --value "$unit")" = loaded ]; do
+    [ "$j" != 20 ] || systemctl kill -s KILL "$unit" 2>/dev/null
+    [ "$j" -lt 100 ] || die "the unit $unit does not end"
+    sleep 0.1; j=$((j+1))
+  done; }
+free() { ! managed || no_unit; }
+p=$(qemu_pid) || { alive || { free; echo 'not running'; exit 0; }
   die 'run.lock is held, but no QEMU of this VM is to be found'; }
 kill -TERM "$p"; i=0
 while alive || is_ours "$p"; do
@@ -81,7 +90,7 @@ while alive || is_ours "$p"; do
     "/proc/$p/stat" | cut -c1))"
   sleep 0.1; i=$((i+1))
 done
-say D pid "$p" 
+free; say D pid "$p" 
 ) 2>&1
 ended 4 KillQemu
 begin 5 RemoveTap

@@ -1,0 +1,268 @@
+"""A lab host that is a whole machine: a Debian with systemd of its own, booted by QEMU (TCG).
+
+It boots in 20 to 30 s and has one bridge, `vmbr`. It is reached through a port of 127.0.0.1 that
+QEMU forwards to its sshd. Users: root, ops (may sudo without a password), noroot (may not); one key
+opens all of them. logind ends what a login leaves behind (KillUserProcesses=yes).
+"""
+
+import io
+import os
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.live.lab import booted_image
+from tests.live.lab.booted_image import USERS, Image
+from tests.live.lab.host import fingerprint, make_key, public_key
+
+BOOT_TIMEOUT_S = 400.0
+_OFF_TIMEOUT_S = 300.0
+_COMMAND_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off fsck.mode=skip quiet"
+# While it boots and while it goes down, nobody but root may log in.
+_BOOT_ID = "while [ -e /run/nologin ]; do sleep 0.2; done; cat /proc/sys/kernel/random/boot_id"
+
+
+class Booted:
+    """`with Booted(folder) as host:` is a host that answers; keys and logs lie in `folder`.
+
+    Its disk is an overlay that outlives reboots and power cuts, not `close`: it is a file without a
+    name. QEMU dies with the thread that started it, so nothing is left when that is killed.
+    `drives` are more (read-only, raw) disks, from /dev/vdc on; cloud-init sleeps unless
+    `cloud_init`.
+    """
+
+    name = "booted"
+    address = "127.0.0.1"
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        image: Image | None = None,
+        drives: Sequence[Path] = (),
+        cloud_init: bool = False,
+        memory_mib: int = 1024,
+        cores: int = 2,
+    ) -> None:
+        self.directory = directory
+        self.key = directory / "id_ed25519"
+        self.port = _free_port()
+        self._image = image or booted_image.build()
+        self._drives = tuple(drives)
+        self._command_line = _COMMAND_LINE + ("" if cloud_init else " cloud-init=disabled")
+        self._size = (memory_mib, cores)
+        self._host_key = directory / "host_key"
+        self._qemu: subprocess.Popen[bytes] | None = None
+        for path in (self.key, self._host_key):
+            make_key(path)
+        self._write_known_hosts()
+        self._write_seed()
+        self._disk = self._new_disk()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+            self.await_ssh()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # names and keys
+
+    @property
+    def host_key_fingerprint(self) -> str:
+        """The host key's fingerprint as `SHA256:…`."""
+        return fingerprint(public_key(self._host_key))
+
+    @property
+    def ssh_argv(self) -> list[str]:
+        """Start of a command line of the system's ssh; append `user@127.0.0.1` and a command."""
+        options = {
+            "BatchMode": "yes",
+            "ConnectTimeout": "10",
+            "IdentitiesOnly": "yes",
+            "IdentityFile": str(self.key),
+            "UserKnownHostsFile": str(self.directory / "known_hosts"),
+        }
+        flags = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        return ["ssh", "-F", "none", "-p", str(self.port), *flags]
+
+    # power
+
+    @property
+    def up(self) -> bool:
+        """The machine is switched on."""
+        return self._qemu is not None and self._qemu.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Its QEMU; raises RuntimeError when it is off."""
+        if self._qemu is None or not self.up:
+            raise RuntimeError(f"{self.name} is off: {self.serial_log()[-1000:]}")
+        return self._qemu.pid
+
+    def start(self) -> None:
+        """Switches it on; see await_ssh."""
+        if self.up:
+            raise RuntimeError(f"{self.name} is on")
+        with (self.directory / "qemu.log").open("ab") as log:
+            self._qemu = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *self._argv()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(self._disk,),
+            )
+
+    def await_ssh(self, timeout_s: float = BOOT_TIMEOUT_S, but: str = "") -> str:
+        """Its boot id, as soon as all may log in and it is not `but`; TimeoutError otherwise."""
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            _ = self.pid  # raises when QEMU has ended
+            if self._greets():
+                found = self.run(_BOOT_ID).stdout.strip()
+                if found not in ("", but):
+                    return found
+            time.sleep(0.2)
+        raise TimeoutError(f"{self.name}: no SSH within {timeout_s} s: {self.serial_log()[-2000:]}")
+
+    def reboot(self) -> None:
+        """An orderly reboot by systemd; returns when it answers again."""
+        before = self.await_ssh()
+        self.run("systemctl reboot")
+        self.await_ssh(but=before)
+
+    def power_cut(self) -> None:
+        """The power is gone at once; what it had written is still on its disk."""
+        if self._qemu is not None:
+            self._qemu.kill()
+            self._qemu.wait()
+
+    def poweroff(self) -> None:
+        """An orderly shutdown by systemd; returns when it is off."""
+        self.run("systemctl poweroff")
+        assert self._qemu is not None
+        self._qemu.wait(_OFF_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Off, and its disk is gone; may be called twice."""
+        self.power_cut()
+        if self._disk >= 0:
+            os.close(self._disk)
+            self._disk = -1
+
+    # inside
+
+    def run(
+        self, command: str, *, user: str = "root", timeout_s: float = 180.0, check: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs shell text on the host over SSH; raises RuntimeError if `check` and it failed."""
+        done = subprocess.run(
+            [*self.ssh_argv, f"{user}@{self.address}", command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{self.name}: {command}: rc {done.returncode}: {done.stderr}")
+        return done
+
+    def serial_log(self) -> str:
+        """What it wrote on its console since it was made."""
+        path = self.directory / "serial.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    # helpers
+
+    def _argv(self) -> list[str]:
+        memory_mib, cores = self._size
+        image = self._image
+        file = "file.driver=file,file.filename"
+        disks = [f"qcow2,{file}=/proc/self/fd/{self._disk},cache.no-flush=on"]
+        more = (self.directory / "seed.tar", *self._drives)
+        disks += [f"raw,read-only=on,{file}={path}" for path in more]
+        argv = ["qemu-system-x86_64", "-machine", "pc", "-accel", "tcg,thread=multi"]
+        argv += ["-smp", str(cores), "-m", str(memory_mib)]
+        argv += ["-nodefaults", "-no-user-config", "-display", "none"]
+        argv += ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]
+        argv += ["-append", self._command_line]
+        for number, disk in enumerate(disks):
+            argv += ["-blockdev", f"driver={disk.replace(',', f',node-name=d{number},', 1)}"]
+            argv += ["-device", f"virtio-blk-pci,drive=d{number}"]
+        forward = f"hostfwd=tcp:{self.address}:{self.port}-:22"
+        argv += ["-netdev", f"user,id=n0,restrict=on,{forward}"]
+        argv += ["-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"]
+        serial = f"file,id=s0,path={self.directory}/serial.log,append=on"
+        return [*argv, "-chardev", serial, "-serial", "chardev:s0"]
+
+    def _new_disk(self) -> int:
+        """An overlay that has no name any more; its descriptor."""
+        path = self.directory / "disk.qcow2"
+        base = ("-F", "raw", "-b", str(self._image.disk))
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(path)]
+        subprocess.run(argv, check=True, capture_output=True)
+        disk = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        path.unlink()
+        return disk
+
+    def _write_seed(self) -> None:
+        """What this host alone has, as a tar that it reads from its second disk."""
+        own = self._host_key.read_text(encoding="utf-8")
+        allowed = public_key(self.key) + "\n"
+        with tarfile.open(self.directory / "seed.tar", "w") as tar:
+            _add(tar, "etc/hostname", f"{self.name}\n", 0, 0o644)
+            _add(tar, "etc/ssh/ssh_host_ed25519_key", own, 0, 0o600)
+            for name, number in {"root": 0, **USERS}.items():
+                home = "root" if number == 0 else f"home/{name}"
+                _add(tar, f"{home}/.ssh", None, number, 0o700)
+                _add(tar, f"{home}/.ssh/authorized_keys", allowed, number, 0o600)
+
+    def _write_known_hosts(self) -> None:
+        line = f"[{self.address}]:{self.port} {public_key(self._host_key)}\n"
+        (self.directory / "known_hosts").write_text(line, encoding="utf-8")
+
+    def _greets(self) -> bool:
+        # QEMU accepts before the host does: only a greeting proves that sshd is there.
+        try:
+            with socket.create_connection((self.address, self.port), timeout=5) as connection:
+                connection.settimeout(5)
+                return connection.recv(8).startswith(b"SSH-")
+        except OSError:
+            return False
+
+
+def _add(tar: tarfile.TarFile, place: str, text: str | None, owner: int, mode: int) -> None:
+    entry = tarfile.TarInfo(place)
+    entry.uid = entry.gid = owner
+    entry.mode = mode
+    if text is None:
+        entry.type = tarfile.DIRTYPE
+        tar.addfile(entry)
+        return
+    data = text.encode()
+    entry.size = len(data)
+    tar.addfile(entry, io.BytesIO(data))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

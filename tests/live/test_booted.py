@@ -1,0 +1,229 @@
+"""VMs on a host with systemd: one booted Debian for all tests, which tell one story in their order.
+
+The operator logs in as a user with `become`, and logind ends what a login leaves behind.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live import invariants
+from tests.live.conftest import give_up
+from tests.live.lab import booted_image, needs
+from tests.live.lab.booted import Booted
+from tests.live.lab.host import BROKEN_QEMU
+from tests.live.lab.runner import Result, Tashictl
+
+WAIT_S = 300  # for a guest without KVM in a host without KVM
+DEMO, BLANK = "demo.qcow2", invariants.IMAGE
+# A machine in software, maybe on a busy one: nothing here is about speed.
+PATIENCE = """\
+connectTimeout = 120
+stepTimeout = 300
+[Qemu]
+startTimeout = 120
+powerdownTimeout = 240
+"""
+COMMAND_S = 300.0
+_QEMU = "/usr/bin/qemu-system-x86_64"
+_OPS = 6001
+
+
+class Patient(Tashictl):
+    """tashictl on a slow host."""
+
+    def run(
+        self,
+        *args: str,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        timeout: float = COMMAND_S,
+    ) -> Result:
+        return super().run(*args, check=check, env=env, timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def host(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
+    """The booted host."""
+    lacking = booted_image.missing()
+    if lacking:
+        give_up(needs.explain(lacking))
+    try:
+        image = booted_image.build()
+    except RuntimeError as error:
+        give_up(f"no Debian could be built: {error}")
+    with Booted(tmp_path_factory.mktemp("booted"), image=image) as booted:
+        yield booted
+
+
+@pytest.fixture(scope="module")
+def tashictl(
+    host: Booted,
+    guest_image: Path,
+    tashictl_argv: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Tashictl:
+    """A cluster of this host with two images."""
+    folder = tmp_path_factory.mktemp("site")
+    home = folder / "home"
+    home.mkdir()
+    run = Patient(tashictl_argv, folder / "cluster", home)
+    run.run("init", str(run.cluster))
+    with (run.cluster / "Tashi.cfg").open("a") as config:
+        config.write(PATIENCE)
+    (run.cluster / "inventory").mkdir(exist_ok=True)
+    (run.cluster / "inventory" / "lab.yaml").write_text(
+        f"hosts:\n  {host.name}: {{address: {host.address}, port: {host.port}, user: ops, "
+        f"become: true, identity_file: {host.key}}}\n"
+        "networks:\n  - {id: 1, name: lan, bridge: vmbr, default: true}\n"
+    )
+    run.run("host", "add", host.name, "--fingerprint", host.host_key_fingerprint)
+    run.run("image", "import", str(guest_image))
+    run.run("image", "import", str(invariants.blank_image(folder)))
+    return run
+
+
+def create(tashictl: Tashictl, name: str, image: str = BLANK) -> dict[str, Any]:
+    """`vm create`."""
+    argv = ("vm", "create", name, "--disk", image, "-o", "json")
+    made: dict[str, Any] = tashictl.run(*argv).json()
+    return made
+
+
+def record(tashictl: Tashictl, name: str) -> dict[str, Any]:
+    """What the database has of a VM."""
+    found = invariants.record(tashictl, name)
+    assert found is not None
+    return found
+
+
+def units(host: Booted) -> list[str]:
+    """Names of tashictl's units, whatever their state."""
+    listed = host.run("systemctl list-units --all --plain --no-legend 'tashi-*'", check=True)
+    return [line.split()[0] for line in listed.stdout.splitlines()]
+
+
+def unit_of(vm: dict[str, Any]) -> str:
+    """The unit that a VM has."""
+    cluster = Path(vm["disks"][0]["path"]).parts[-3]
+    return f"tashi-{cluster}-{vm['uuid']}.service"
+
+
+def log_of(vm: dict[str, Any]) -> str:
+    """Where what the guest says on its serial line is kept."""
+    return f"{Path(vm['disks'][0]['path']).parent}/console.log"
+
+
+def wait(host: Booted, condition: str) -> None:
+    """Waits on the host, by one login, until a shell's condition holds."""
+    turn = f"i=$((i+1)); [ $i -lt {WAIT_S} ] || exit 1; sleep 1"
+    text = f"i=0; until {{ {condition}; }} >/dev/null; do {turn}; done"
+    host.run(text, check=True, timeout_s=WAIT_S * 2)
+
+
+def test_a_vm_survives_the_logout_that_kills_all_else(host: Booted, tashictl: Tashictl) -> None:
+    host.run("setsid -f sleep 1000 </dev/null >/dev/null 2>&1", user="ops", check=True)
+    made = create(tashictl, "web1", DEMO)
+
+    wait(host, f"! pgrep -u {_OPS} && ! systemctl -q is-active user@{_OPS}")
+    assert host.run("pgrep -x sleep").stdout == ""
+    assert made["state"] == "Running"
+    assert units(host) == [unit_of(made)]
+    shown = host.run(f"systemctl show -p MainPID,Slice,ActiveState {unit_of(made)}").stdout
+    assert f"MainPID={made['pid']}" in shown
+    assert "Slice=machine.slice" in shown
+    assert "ActiveState=active" in shown
+
+
+def test_a_guest_boots_in_it(host: Booted, tashictl: Tashictl) -> None:
+    made = record(tashictl, "web1")
+
+    wait(host, f"grep -q 'HB 3 ' {log_of(made)}")
+
+    assert tashictl.run("host", "check", "-o", "json").json()[0]["ok"]
+    assert record(tashictl, "web1")["state"] == "Running"
+
+
+def test_an_orderly_reboot_of_the_host_shuts_its_guests_down(
+    host: Booted, tashictl: Tashictl
+) -> None:
+    made = record(tashictl, "web1")
+
+    host.reboot()
+    tashictl.run("host", "check")
+
+    words = host.run(f"tail -n 12 {log_of(made)}").stdout
+    assert "SHUTDOWN clean" in words, words
+    assert words.rstrip().endswith("reboot: Power down"), words
+    after = record(tashictl, "web1")
+    assert (after["state"], after["pid"]) == ("Exited", None)
+    assert after["reason"].startswith("host rebooted 20")
+    assert after["reason"] in tashictl.run("vm", "list").out
+
+
+def test_a_qemu_that_cannot_start_is_told_with_its_words(host: Booted, tashictl: Tashictl) -> None:
+    before = units(host)
+    broken = f'#!/bin/sh\\necho "{BROKEN_QEMU}" >&2\\nexit 3\\n'
+    host.run(f"mv {_QEMU} {_QEMU}.away; printf '{broken}' >{_QEMU}; chmod 755 {_QEMU}", check=True)
+
+    result = tashictl.run("vm", "create", "bad", "--disk", BLANK, "-o", "json", check=False)
+
+    host.run(f"mv {_QEMU}.away {_QEMU}", check=True)
+    invariants.refused(result, 1, BROKEN_QEMU, "exit code 3")
+    assert units(host) == before
+    assert host.run("systemctl --failed --no-legend").stdout == ""
+    assert invariants.record(tashictl, "bad") is None
+
+
+def test_a_guest_that_ignores_the_button_is_ended_after_the_wait(
+    host: Booted, tashictl: Tashictl
+) -> None:
+    env = {"TASHICTL_QEMU_POWERDOWNTIMEOUT": "2"}
+    tashictl.run("vm", "create", "deaf", "--disk", BLANK, env=env)
+    deaf = record(tashictl, "deaf")
+
+    host.run(f"systemctl stop {unit_of(deaf)}", check=True)
+    tashictl.run("host", "check")
+
+    assert (record(tashictl, "deaf")["state"], record(tashictl, "deaf")["reason"]) == (
+        "Exited",
+        "its QEMU ended",
+    )
+    tashictl.run("vm", "destroy", "deaf", "-y")
+    assert unit_of(deaf) not in units(host)
+
+
+def test_a_power_cut_of_the_host_is_noticed(host: Booted, tashictl: Tashictl) -> None:
+    gone = create(tashictl, "web2")
+    # What has exited still has its cores.
+    tashictl.run("vm", "destroy", "web1", "web2", "-y")
+    assert unit_of(gone) not in units(host)
+    create(tashictl, "web3")
+
+    host.power_cut()
+    assert tashictl.run("host", "check", check=False).rc == 6
+    lost = record(tashictl, "web3")
+    host.start()
+    host.await_ssh()
+    tashictl.run("host", "check")
+    found = record(tashictl, "web3")
+
+    assert (lost["state"], lost["reason"]) == ("Orphaned", "its host does not answer")
+    assert found["state"] == "Exited"
+    assert found["reason"].startswith("host rebooted 20")
+
+
+def test_a_destroy_leaves_nothing_of_them(host: Booted, tashictl: Tashictl) -> None:
+    made = create(tashictl, "web4")
+    assert units(host) == [unit_of(made)]
+
+    tashictl.run("vm", "destroy", "web3", "web4", "-y")
+
+    left = "ls -d /run/tashi/*/* /var/lib/tashi/*/*-* /sys/class/net/tashi* 2>/dev/null"
+    assert host.run(left).stdout == ""
+    assert units(host) == []
+    assert host.run("pgrep qemu").stdout == ""
+    assert host.run("systemctl is-system-running").stdout.strip() == "running"
+    assert invariants.records(tashictl) == []
