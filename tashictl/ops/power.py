@@ -38,6 +38,8 @@ def act(
         current = world.store.read().vms.get(found.id)
         if current is None:
             raise no_such_vm(name)
+        if current.host is not None:
+            stack.enter_context(world.locks.host_shared(current.host))
         observed = current.observed
         if power.is_done(current, kind):
             observed = _looked_at(world, context, current)
@@ -46,7 +48,6 @@ def act(
                 return current
         asked = Asked(vm=current, kind=kind, observed=observed, timeout_s=timeout_s)
         execution, vm, plan = _claim(world, context, asked, stack)
-        stack.enter_context(world.locks.host_shared(vm.host or ""))
         return powering.carry_out(execution, vm, plan)
 
 

@@ -325,3 +325,16 @@ def test_one_whose_qemu_has_ended_meanwhile_is_said_to_be_silent(stage: Stage, v
 
     assert outcome is not None and outcome.status is Status.UNDONE
     assert not seen(stage)[2]
+
+
+@pytest.mark.parametrize("kind", [K.PAUSE, K.SHUTDOWN])
+def test_a_host_that_is_locked_leaves_nothing_begun(
+    stage: Stage, vm: Vm, kind: OperationKind
+) -> None:
+    with stage.other_locks().host("node1"):
+        error = caught(stage, kind)
+
+    assert error.code == "E-LOCKED"
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert recover.listing(stage.world, ended=False) == []
+    assert stage.host().told == []
