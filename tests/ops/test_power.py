@@ -338,3 +338,30 @@ def test_a_host_that_is_locked_leaves_nothing_begun(
     assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
     assert recover.listing(stage.world, ended=False) == []
     assert stage.host().told == []
+
+
+@pytest.mark.parametrize("trouble", [Trouble.GONE, Trouble.SILENT])
+def test_a_qemu_that_does_not_answer_makes_no_host_one_that_is_down(
+    stage: Stage, vm: Vm, trouble: Trouble
+) -> None:
+    stage.remote.upon("monitor", trouble)
+
+    error = caught(stage, K.PAUSE)
+
+    assert errors.exit_code_of(error) == 6
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert stage.state.hosts["node1"].up is True
+
+
+def test_a_reset_that_is_taken_back_says_nothing_of_a_host_that_was_not_asked(
+    stage: Stage, vm: Vm
+) -> None:
+    undo = killed(stage, K.RESET, "QmpCommand", "sent")
+    with stage.store.transaction() as tx:
+        tx.put_host(replace(tx.state.hosts["node1"], up=False, last_contact="2026-01-01T00:00:00Z"))
+
+    undo()
+
+    host = stage.state.hosts["node1"]
+    assert (host.up, host.last_contact) == (False, "2026-01-01T00:00:00Z")
+    assert not seen(stage)[2]
