@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tashictl.errors import Unreachable
 from tashictl.model.steps import Plan
 from tashictl.model.vm import Observed, OperationKind, Seen, Vm
 from tashictl.ops import monitor, powering, recover
@@ -61,10 +62,23 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 def _looked_at(world: World, context: Context, vm: Vm) -> Observed:
-    """What QEMU says that the VM is; the record may be wrong."""
+    """What QEMU says that the VM is; the record may be wrong.
+
+    A guest may also be stopped by an error of its disk (``io-error``): unpaused it goes on. Raises
+    Unreachable where nobody answers: that is no proof that QEMU has ended.
+    """
     socket = paths.of(vm.uuid, context.settings).qmp
     status = monitor.status_of(world, context, vm.host or "", socket, vm.uuid)
-    seen = {"paused": Seen.PAUSED, None: Seen.STOPPED}.get(status, Seen.RUNNING)
+    if status is None:
+        raise Unreachable(
+            "E-EXEC",
+            f"the QEMU of {vm.name} does not answer",
+            cause="it has ended, or its socket cannot be reached",
+            hint=f"tashictl host check {vm.host}\n"
+            f"tashictl vm console --log {vm.name}   what the guest says",
+            host=vm.host,
+        )
+    seen = Seen.RUNNING if status == "running" else Seen.PAUSED
     return replace(vm.observed, what=seen, at=iso(world.clock.now()))
 
 

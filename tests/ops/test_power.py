@@ -365,3 +365,22 @@ def test_a_reset_that_is_taken_back_says_nothing_of_a_host_that_was_not_asked(
     host = stage.state.hosts["node1"]
     assert (host.up, host.last_contact) == (False, "2026-01-01T00:00:00Z")
     assert not seen(stage)[2]
+
+
+def test_a_guest_that_an_error_of_its_disk_stopped_is_let_go_on(stage: Stage, vm: Vm) -> None:
+    stage.remote.upon("monitor", Trouble.IO_ERROR, Trouble.IO_ERROR)
+
+    act(stage, K.UNPAUSE)
+
+    assert stage.host().told == ["cont"]
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
+def test_a_qemu_that_nobody_reaches_is_not_said_to_have_ended(stage: Stage, vm: Vm) -> None:
+    stage.remote.upon("monitor", Trouble.GONE)  # sshd forwards no sockets, or it has ended
+
+    error = caught(stage, K.UNPAUSE)
+
+    assert errors.exit_code_of(error) == 6
+    assert "destroy" not in error.hint
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
