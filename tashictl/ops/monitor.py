@@ -168,6 +168,7 @@ def _dialogue(
                     cause="it was asked by its power button; it may still go",
                     host=step.host,
                 )
+            world.clock.sleep(0)  # one of many VMs hears of Ctrl-C where its clock sleeps
     finally:
         stream.close()
 

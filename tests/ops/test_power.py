@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from tashictl import errors
 from tashictl.model.operation import Status
 from tashictl.model.vm import Observed, OperationKind, Seen, TashiState, Vm, Wanted
-from tashictl.ops import power, recover
+from tashictl.ops import many, power, recover
 from tashictl.ops import vm as ops
 from tests.ops.hosts import Trouble
 from tests.ops.stage import Stage, raw
@@ -383,4 +384,23 @@ def test_a_qemu_that_nobody_reaches_is_not_said_to_have_ended(stage: Stage, vm: 
 
     assert errors.exit_code_of(error) == 6
     assert "destroy" not in error.hint
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
+def test_one_of_many_shutdowns_ends_with_ctrl_c_before_it_presses_again(
+    stage: Stage, vm: Vm
+) -> None:
+    stage.host().presses = 99
+
+    def pressed(_cut: Callable[[], None]) -> None:
+        stop.set()
+
+    stop = threading.Event()
+    stage.faults.reactions["PressPowerButton", "sent"] = pressed
+    own = replace(stage.world, clock=many.Alert(stage.clock, stop))
+
+    with pytest.raises(errors.Interrupted):
+        power.act(own, stage.context, "web1", K.SHUTDOWN, 3600)
+
+    assert stage.host().told == ["system_powerdown"]
     assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
