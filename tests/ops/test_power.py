@@ -195,6 +195,7 @@ def test_a_command_without_an_answer_may_be_done_and_stands_until_the_host_was_a
     assert error.hint == "tashictl op resume 2"
     assert "may be done" in error.leftovers[0]
     assert seen(stage)[2]
+    assert "connection was cut" in (stage.state.vms[1].reason or "")
     assert recover.listing(stage.world, ended=False)[0].status is Status.INTERRUPTED
 
     outcome = recover.resume(stage.world, stage.context, 2)
@@ -404,3 +405,37 @@ def test_one_of_many_shutdowns_ends_with_ctrl_c_before_it_presses_again(
 
     assert stage.host().told == ["system_powerdown"]
     assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
+@pytest.mark.parametrize("trouble", [Trouble.FAILS, Trouble.CTRL_C_AFTER])
+def test_a_qemu_that_said_goodbye_and_is_still_there_keeps_the_operation(
+    stage: Stage, vm: Vm, trouble: Trouble
+) -> None:
+    """It may end at any moment, and the script that waits for that may still run."""
+    comes_back(stage, vm)
+    stage.remote.upon("AwaitExit", trouble)
+
+    error = caught(stage, K.SHUTDOWN)
+
+    assert error.hint == "tashictl op resume 2"
+    assert seen(stage) == (TashiState.ShuttingDown, Wanted.RUNNING, True)
+
+
+def test_a_script_that_waits_for_the_end_is_fenced_off_before_the_guest_goes_on(
+    stage: Stage, vm: Vm
+) -> None:
+    comes_back(stage, vm)
+    stage.remote.upon("AwaitExit", Trouble.LOST)  # it may come late, and remove what it waited for
+    caught(stage, K.SHUTDOWN)
+    assert stage.host().fences[vm.uuid][1:] == (1, 1)
+
+    outcome = recover.settle(stage.world, stage.context, 1)
+
+    assert outcome is not None and outcome.status is Status.UNDONE
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert stage.host().fences[vm.uuid][1:] == (2, 2)
+
+
+def comes_back(stage: Stage, vm: Vm) -> None:
+    """The guest's QEMU tells of its end and lives on."""
+    stage.faults.reactions["AwaitExit", "before"] = lambda _cut: stage.host().running.add(vm.uuid)
