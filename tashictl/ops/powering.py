@@ -18,7 +18,7 @@ from tashictl.errors import (
     Uncertain,
     Unreachable,
 )
-from tashictl.model.operation import Ended, Status, StepEnded
+from tashictl.model.operation import Status, StepEnded
 from tashictl.model.steps import AwaitExit, Plan, PressPowerButton, QmpCommand
 from tashictl.model.vm import Observed, OperationKind, Vm
 from tashictl.ops import finish, monitor
@@ -113,7 +113,7 @@ def stand(execution: Execution, vm: Vm, status: Status, reason: str, up: bool | 
         left = replace(current, operation=None, reason=None)
         tx.put_vm(left)
         _contact(execution, tx, up)
-    execution.journal.note(Ended(at=iso(world.clock.now()), status=status, reason=reason))
+    finish.end(execution, status, reason)
     return left
 
 
@@ -198,7 +198,7 @@ def _end_well(execution: Execution, vm: Vm) -> Vm | None:
         done = replace(current, wanted=act.wanted, observed=seen, operation=None, reason=None)
         tx.put_vm(done)
         _contact(execution, tx, True)
-    execution.journal.note(Ended(at=now, status=Status.DONE))
+    finish.end(execution, Status.DONE, "")
     return done
 
 

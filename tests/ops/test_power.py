@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tashictl import errors
 from tashictl.model.operation import Status
 from tashictl.model.vm import Observed, OperationKind, Seen, TashiState, Vm, Wanted
-from tashictl.ops import many, power, recover
+from tashictl.ops import finish, many, power, recover
 from tashictl.ops import vm as ops
 from tests.ops.hosts import Trouble
 from tests.ops.stage import Stage, raw
@@ -439,3 +439,18 @@ def test_a_script_that_waits_for_the_end_is_fenced_off_before_the_guest_goes_on(
 def comes_back(stage: Stage, vm: Vm) -> None:
     """The guest's QEMU tells of its end and lives on."""
     stage.faults.reactions["AwaitExit", "before"] = lambda _cut: stage.host().running.add(vm.uuid)
+
+
+def test_old_journals_of_power_go_and_those_stay_whose_scripts_may_still_arrive(
+    stage: Stage, vm: Vm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish, "_PRUNE_EVERY", 1)
+    monkeypatch.setattr(finish, "_KEPT_JOURNALS", 1)
+    for _ in range(3):
+        act(stage, K.RESET)
+    assert stage.journals.ids() == (1, 2, 3, 4)
+
+    stage.clock.sleep(600)
+    act(stage, K.RESET)
+
+    assert stage.journals.ids() == (4, 5)
