@@ -118,23 +118,26 @@ class FileJournals:
         matches = map(_NAME.fullmatch, files.names_in(self._folder))
         return tuple(sorted(int(m.group(1)) for m in matches if m is not None))
 
-    def prune(self, keep: int) -> tuple[int, ...]:
-        """Remove the journals of ended operations but the newest `keep`; returns which went.
+    def prune(self, keep: int, before: str = "~") -> tuple[int, ...]:
+        """Of what ended before a time remove all journals but the newest `keep`; which went.
 
-        What runs, is interrupted, or cannot be read stays.
+        `before` is ISO-8601 as in the entries (``~`` is later than all). What runs, is interrupted,
+        or cannot be read stays.
         """
-        ended = [i for i in reversed(self.ids()) if self._is_over(i)]
+        ended = [i for i in reversed(self.ids()) if self._is_over(i, before)]
         gone = ended[max(keep, 0) :]
         for operation_id in gone:
             files.remove(self._path(operation_id))
         return tuple(reversed(gone))
 
-    def _is_over(self, operation_id: int) -> bool:
+    def _is_over(self, operation_id: int, before: str) -> bool:
         try:
             view = self.read(operation_id)
         except (OperationFailed, NotPermitted):
             return False
-        return view is not None and view.ended is not None and not view.alive
+        if view is None or view.ended is None or view.alive:
+            return False
+        return view.ended.at < before
 
     def _take(self, fd: int, path: str) -> None:
         """Lock, waiting a moment: a reader that only looks holds the lock for microseconds."""

@@ -175,7 +175,7 @@ def _hosts(picture: Picture) -> Iterator[Line]:
         yield Line(
             kind="host-not-added",
             target=waiting[0],
-            said=f"{few(waiting)}: in the inventory, not added yet",
+            said=f"{text.few(waiting)}: in the inventory, not added yet",
             command=f"tashictl host add {waiting[0]}",
         )
 
@@ -230,9 +230,3 @@ def ago(at: str, now: datetime) -> str:
 def count(number: int, thing: str) -> str:
     """``1 VM``, ``2 VMs``."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def few(names: Sequence[str], shown: int = 3) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from tashictl.cli import text
 from tashictl.cli.progress import Progress
 from tashictl.cli.tables import Column, Shown, Table
 from tashictl.errors import FaultsFound
@@ -90,7 +91,7 @@ def _first(remedy: str) -> str:
 def faults(together: Iterable[tuple[list[str], Finding]]) -> list[FaultsFound]:
     """What is not met as errors, those of several hosts as one, with the whole remedy."""
     return [
-        FaultsFound("E-CHECK", f"{some(hosts)}: {f.check}: {f.seen}", hint=f.remedy, host=hosts[0])
+        FaultsFound("E-CHECK", _line(hosts, f), hint=f.remedy, host=hosts[0])
         for hosts, f in together
         if not f.ok
     ]
@@ -100,15 +101,13 @@ def advise(report: Progress, together: Iterable[tuple[list[str], Finding]]) -> N
     """Tell what is met and could be better."""
     for hosts, finding in together:
         if finding.state == "advice":
-            report.note(f"{some(hosts)}: {finding.check}: {finding.seen}")
+            report.note(_line(hosts, finding))
             for line in finding.remedy.splitlines():
                 report.note(f"  {line}")
 
 
-def some(hosts: Sequence[str]) -> str:
-    """The first hosts, and how many more there are."""
-    more = len(hosts) - _SHOWN_HOSTS
-    return ", ".join(hosts[:_SHOWN_HOSTS]) + (f" and {more} more" if more > 0 else "")
+def _line(hosts: Sequence[str], finding: Finding) -> str:
+    return f"{text.few(hosts, _SHOWN_HOSTS)}: {finding.check}: {finding.seen}"
 
 
 def state_check_table(order: Sequence[StateFinding]) -> Table[StateFinding]:

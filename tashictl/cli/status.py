@@ -94,11 +94,11 @@ def _host_words(picture: attention.Picture) -> str:
         since = min((h.record.last_contact or "" for h in away), default="")
         seen = text.show_time(since, picture.now) if since else None
         when = f" since {seen}" if seen else ""
-        said.append(f"{len(away)} not reached{when} ({attention.few([h.name for h in away])})")
+        said.append(f"{len(away)} not reached{when} ({text.few([h.name for h in away])})")
     for state, word in ((HostState.Drained, "drained"), (HostState.VersionMismatch, "unfit")):
         some = [h.name for h in hosts if h.state is state]
         if some:
-            said.append(f"{len(some)} {word} ({attention.few(some)})")
+            said.append(f"{len(some)} {word} ({text.few(some)})")
     return ", ".join(said)
 
 
@@ -208,7 +208,7 @@ def _notes(picture: attention.Picture) -> Iterator[str]:
     if old:
         oldest = min(h.record.last_contact or "" for h in old)
         yield (
-            f"{attention.few([h.name for h in old])}: last asked "
+            f"{text.few([h.name for h in old])}: last asked "
             f"{attention.ago(oldest, picture.now)}; "
             "tashictl host check asks now"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 UNKNOWN = "–"
@@ -66,6 +66,12 @@ def broken(text: str, width: int | None, indent: int) -> str:
         for line in text.splitlines()
     )
     return "\n".join(part for parts in lines for part in parts)
+
+
+def few(names: Sequence[str], shown: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def cells_of(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import NoReturn
 
 from msgspec.structs import replace
@@ -21,13 +22,14 @@ from tashictl.model.steps import Plan
 from tashictl.model.vm import Observed, Seen, Vm, Wanted
 from tashictl.ops import seeding
 from tashictl.ops.context import iso
-from tashictl.ops.execute import Execution
+from tashictl.ops.execute import Execution, lock_wait_s, may_begin_s
 from tashictl.ops.ports import Journal, Transaction, World
 from tashictl.planning import create as create_plan
 from tashictl.planning import ports
 
 PORT_TAKEN = "E-CHECKPORT"
 _KEPT_JOURNALS = 200  # of operations that have ended
+_SLACK_S = 60.0
 _PRUNE_EVERY = 50  # operations: to look at all journals costs more than to let some more lie
 
 
@@ -81,7 +83,7 @@ def running(execution: Execution, vm: Vm) -> Vm:
         tx.put_vm(done)
         met(tx, vm.host, execution.ids.operation, now)
     seeding.forget(world, vm)
-    _end(execution, Status.DONE, "")
+    end(execution, Status.DONE, "")
     return done
 
 
@@ -122,7 +124,7 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
         else:  # the host refused it, or was not asked at all
             _saw(tx, vm.host, execution.ids.operation)
     forget_seed(world, vm)
-    _end(execution, Status.UNDONE, reason)
+    end(execution, Status.UNDONE, reason)
     world.locks.forget_vm(vm.id)
     if isinstance(error, Uncertain):  # it is certain now: nothing is left of it
         raise OperationFailed(
@@ -168,7 +170,7 @@ def gone(execution: Execution, vm: Vm) -> None:
         tx.remove_vm(vm.id)
         met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
     seeding.forget(world, vm)
-    _end(execution, Status.DONE, "")
+    end(execution, Status.DONE, "")
     world.locks.forget_vm(vm.id)
 
 
@@ -196,10 +198,17 @@ def supersede(world: World, old: Journal | None) -> None:
         old.note(Ended(at=now, status=Status.UNDONE, reason="superseded by destroy"))
 
 
-def _end(execution: Execution, status: Status, reason: str) -> None:
+def end(execution: Execution, status: Status, reason: str) -> None:
+    """Write down how the operation ended; now and then old journals go.
+
+    Those stay whose scripts may still arrive somewhere: `host remove` waits for them.
+    """
+    world, ours = execution.world, execution.context.settings.tashictl
     if execution.ids.operation % _PRUNE_EVERY == 0:
-        execution.world.journals.prune(_KEPT_JOURNALS)
-    execution.journal.note(Ended(at=iso(execution.world.clock.now()), status=status, reason=reason))
+        longest_s = may_begin_s(ours, lock_wait_s(ours, 2)) + _SLACK_S
+        before = iso(world.clock.now() - timedelta(seconds=longest_s))
+        world.journals.prune(_KEPT_JOURNALS, before)
+    execution.journal.note(Ended(at=iso(world.clock.now()), status=status, reason=reason))
 
 
 def _leave(execution: Execution, vm: Vm, reason: str, error: BaseException) -> None:

@@ -207,7 +207,7 @@ class _Crew:
             own = replace(
                 world,
                 report=self._watcher.report(vm, world.report),
-                clock=_Alert(world.clock, self._stop),
+                clock=Alert(world.clock, self._stop),
             )
             after = self._do(own, vm)
         except KeyboardInterrupt:
@@ -218,7 +218,7 @@ class _Crew:
         return Result(before=vm, after=after, error=error, seconds=seconds)
 
 
-class _Alert:
+class Alert:
     """A clock whose sleeps end with Ctrl-C, once: then the operation goes back as it does alone."""
 
     def __init__(self, clock: Clock, stop: threading.Event) -> None:

@@ -46,6 +46,11 @@ def is_silence(error: TashiError) -> bool:
     return error.code in _GONE
 
 
+def may_be_qemu(error: BaseException) -> bool:
+    """Whether an error may be of QEMU alone, so that it says nothing of its host."""
+    return isinstance(error, Unreachable) and error.code in (*_GONE, "E-TIMEOUT")
+
+
 def status_of(world: World, context: Context, host: str, socket: str, uuid: str) -> str | None:
     """The VM's run state, None where nobody answers at its socket; raises what else goes wrong."""
     deadline_s = world.clock.monotonic_s() + context.settings.tashictl.connect_timeout_s
@@ -163,6 +168,7 @@ def _dialogue(
                     cause="it was asked by its power button; it may still go",
                     host=step.host,
                 )
+            world.clock.sleep(0)  # one of many VMs hears of Ctrl-C where its clock sleeps
     finally:
         stream.close()
 

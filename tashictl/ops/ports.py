@@ -314,8 +314,8 @@ class Journals(Protocol):
         """Remove a journal that was never recorded in the database."""
         ...
 
-    def prune(self, keep: int) -> tuple[int, ...]:
-        """Remove the journals of ended operations but the newest `keep`; returns which went."""
+    def prune(self, keep: int, before: str = "~") -> tuple[int, ...]:
+        """Of what ended before a time (ISO-8601) remove all journals but the newest `keep`."""
         ...
 
     def ids(self) -> tuple[int, ...]:

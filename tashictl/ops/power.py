@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tashictl.errors import Unreachable
 from tashictl.model.steps import Plan
 from tashictl.model.vm import Observed, OperationKind, Seen, Vm
 from tashictl.ops import monitor, powering, recover
@@ -38,6 +39,8 @@ def act(
         current = world.store.read().vms.get(found.id)
         if current is None:
             raise no_such_vm(name)
+        if current.host is not None:
+            stack.enter_context(world.locks.host_shared(current.host))
         observed = current.observed
         if power.is_done(current, kind):
             observed = _looked_at(world, context, current)
@@ -46,7 +49,6 @@ def act(
                 return current
         asked = Asked(vm=current, kind=kind, observed=observed, timeout_s=timeout_s)
         execution, vm, plan = _claim(world, context, asked, stack)
-        stack.enter_context(world.locks.host_shared(vm.host or ""))
         return powering.carry_out(execution, vm, plan)
 
 
@@ -60,10 +62,23 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 def _looked_at(world: World, context: Context, vm: Vm) -> Observed:
-    """What QEMU says that the VM is; the record may be wrong."""
+    """What QEMU says that the VM is; the record may be wrong.
+
+    A guest may also be stopped by an error of its disk (``io-error``): unpaused it goes on. Raises
+    Unreachable where nobody answers: that is no proof that QEMU has ended.
+    """
     socket = paths.of(vm.uuid, context.settings).qmp
     status = monitor.status_of(world, context, vm.host or "", socket, vm.uuid)
-    seen = {"paused": Seen.PAUSED, None: Seen.STOPPED}.get(status, Seen.RUNNING)
+    if status is None:
+        raise Unreachable(
+            "E-EXEC",
+            f"the QEMU of {vm.name} does not answer",
+            cause="it has ended, or its socket cannot be reached",
+            hint=f"tashictl host check {vm.host}\n"
+            f"tashictl vm console --log {vm.name}   what the guest says",
+            host=vm.host,
+        )
+    seen = Seen.RUNNING if status == "running" else Seen.PAUSED
     return replace(vm.observed, what=seen, at=iso(world.clock.now()))
 
 

@@ -18,7 +18,7 @@ from tashictl.errors import (
     Uncertain,
     Unreachable,
 )
-from tashictl.model.operation import Ended, Status, StepEnded
+from tashictl.model.operation import Status, StepEnded
 from tashictl.model.steps import AwaitExit, Plan, PressPowerButton, QmpCommand
 from tashictl.model.vm import Observed, OperationKind, Vm
 from tashictl.ops import finish, monitor
@@ -57,10 +57,10 @@ def settle(execution: Execution, vm: Vm, plan: Plan) -> Vm | None:
         except TashiError as error:
             if not monitor.is_silence(error):
                 raise
-            return stand(execution, vm, Status.UNDONE, f"interrupted; {error.what}")
+            return stand(execution, vm, Status.UNDONE, f"interrupted; {error.what}", None)
         return _end_well(execution, vm)
     if kind is OperationKind.RESET:
-        return stand(execution, vm, Status.UNDONE, "interrupted: it may have been reset")
+        return stand(execution, vm, Status.UNDONE, "interrupted: it may have been reset", None)
     if not execution.journal.view.pivoted and not _has_gone(execution, plan):
         return stand(execution, vm, Status.UNDONE, "interrupted: the guest may still go")
     execution.part(plan, range(1, len(plan)))
@@ -106,14 +106,14 @@ def _has_gone(execution: Execution, plan: Plan) -> bool:
 
 
 def stand(execution: Execution, vm: Vm, status: Status, reason: str, up: bool | None = True) -> Vm:
-    """Record that the VM is as it was before; `up` is whether its host answered, None unasked."""
+    """Record that the VM is as it was; `up`: whether its host answered, None: nobody knows."""
     world = execution.world
     with world.store.closing_transaction() as tx:
         current = finish.still_ours(tx.state, vm, execution.ids.operation)
         left = replace(current, operation=None, reason=None)
         tx.put_vm(left)
         _contact(execution, tx, up)
-    execution.journal.note(Ended(at=iso(world.clock.now()), status=status, reason=reason))
+    finish.end(execution, status, reason)
     return left
 
 
@@ -122,7 +122,8 @@ def _end_badly(execution: Execution, vm: Vm, error: BaseException) -> bool:
     over = _is_over(execution, vm, error)
     reason = str(error) or "interrupted by Ctrl-C"
     if over:
-        stand(execution, vm, Status.FAILED, reason, not isinstance(error, Unreachable))
+        up = None if monitor.may_be_qemu(error) else not isinstance(error, Unreachable)
+        stand(execution, vm, Status.FAILED, reason, up)
     else:
         finish.note_reason(execution, vm, reason)
     return over
@@ -197,7 +198,7 @@ def _end_well(execution: Execution, vm: Vm) -> Vm | None:
         done = replace(current, wanted=act.wanted, observed=seen, operation=None, reason=None)
         tx.put_vm(done)
         _contact(execution, tx, True)
-    execution.journal.note(Ended(at=now, status=Status.DONE))
+    finish.end(execution, Status.DONE, "")
     return done
 
 

@@ -10,6 +10,7 @@ from tashictl.planning.frames import Section
 
 _CAP_NET_ADMIN = 12  # capabilities(7)
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]*\$?")  # or nobody types it
 _HEX = re.compile(r"[0-9a-f]{1,16}")
 
 # Opening /dev/net/tun makes nothing: an interface comes only with a further call.
@@ -94,10 +95,10 @@ def read(section: Section | None) -> Ground | None:
                 folders[name] = folder
         else:
             found.setdefault(key, value.strip())
-    caps = found.get("caps", "")
+    caps, user = found.get("caps", ""), found.get("user", "")
     return Ground(
         uid=_number(found.get("uid", "")),
-        user=found.get("user", ""),
+        user=user if _USER.fullmatch(user) else "the-login",
         sudo="sudo" in found,
         net_admin=bool(_HEX.fullmatch(caps) and int(caps, 16) >> _CAP_NET_ADMIN & 1),
         available_mib=_number(found.get("available_kib", "")) // 1024,

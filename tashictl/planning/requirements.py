@@ -14,6 +14,7 @@ from tashictl.model.units import show_bytes, show_memory
 from tashictl.planning import accelerator
 from tashictl.planning.facts import Reading
 from tashictl.planning.ground import Folder, Ground
+from tashictl.planning.shell import quote
 
 MIN_QEMU = (7, 2)
 _CLOCK_S = 30.0
@@ -280,17 +281,19 @@ def _folder(name: str, path: str, folder: Folder, at: Place) -> Finding:
             seen=f"{path} cannot be written ({folder.at} is read-only or another's)",
             remedy="log in as root, or become: true in the inventory; mount it writable"
             if at.config.user != "root" and not at.config.become
-            else f"mount {folder.at} writable",
+            else f"mount {quote(folder.at)} writable",
         )
     free = folder.free_mib
     shown = "free space unknown" if free is None else f"{show_bytes(free << 20)} free"
     seen = f"{shown} in {path}"
     if free is not None and free < (1 if name == "run" else _FULL_MIB):
-        return Finding(check=check, ok=False, seen=seen, remedy=f"make room: df -h {folder.at}")
+        return Finding(
+            check=check, ok=False, seen=seen, remedy=f"make room: df -h {quote(folder.at)}"
+        )
     if name == "images":
         return _images(check, seen, folder, at)
     low = name == "lib" and free is not None and free < _LOW_MIB
-    remedy = f"little room for what VMs write: df -h {folder.at}" if low else ""
+    remedy = f"little room for what VMs write: df -h {quote(folder.at)}" if low else ""
     return Finding(check=check, ok=True, seen=seen, remedy=remedy)
 
 
@@ -303,7 +306,7 @@ def _images(check: str, seen: str, folder: Folder, at: Place) -> Finding:
     elif at.settings.vfs_shared and not remote:
         remedy = "[Vfs] shared says that all hosts see the same folder: mount it here too"
     elif folder.free_mib is not None and folder.free_mib < _LOW_MIB:
-        remedy = f"little room for images: df -h {folder.at}"
+        remedy = f"little room for images: df -h {quote(folder.at)}"
     return Finding(check=check, ok=True, seen=f"{seen}, {whose} ({folder.kind})", remedy=remedy)
 
 

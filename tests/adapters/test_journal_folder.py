@@ -49,6 +49,7 @@ def test_pruning_keeps_what_runs_what_is_interrupted_and_the_newest(
     running = journals.create(a_header(4))
     (folder / "6.jsonl").write_bytes(b"rubbish\n")
     ending = journals.create(a_header(8), DONE)
+    assert journals.prune(0, before=DONE.at) == ()
     assert journals.prune(2) == (1, 3)
     assert journals.ids() == (2, 4, 5, 6, 7, 8)
     assert journals.prune(0) == (5, 7)

@@ -287,3 +287,13 @@ def test_with_v_notes_and_steps_come_through_with_the_name() -> None:
     aside.step("qemu", "pid 1")
 
     assert face.streams.stderr.getvalue() == "· web1: going back\n  ✓ qemu      web1: pid 1\n"
+
+
+def test_ctrl_c_on_one_of_several_is_code_130(office: Office) -> None:
+    office.ok("vm", "create", "web", *DISK, "--count", "2")
+    office.remote.upon("KillQemu", Trouble.CTRL_C)
+
+    done = office.run("vm", "destroy", "web-0", "web-1", "-y")
+
+    assert done.code == 130
+    assert "error[E-INTERRUPTED]: interrupted:" in done.err

@@ -59,3 +59,12 @@ def test_a_broken_stderr_never_disturbs_an_operation() -> None:
     code, out, _err = stage.run(stage.root(), "vm", "create", "a", on=broken)
 
     assert (code, out) == (0, "a is Running\n")
+
+
+def test_what_is_waited_for_makes_visible_what_a_terminal_would_act_upon() -> None:
+    face = stage.face(streams=stage.streams(tty=True))
+
+    progress.Progress(face).waits("refused\x1b]0;title\x07\u202e")
+
+    said = face.streams.stderr.getvalue()  # type: ignore[attr-defined]
+    assert said.endswith("refused\\x1b]0;title\\x07\\u202e")

@@ -63,3 +63,9 @@ def test_what_was_never_seen_is_older_than_all() -> None:
     assert text.is_older(None, NOW, 1e9)
     assert text.is_older("2026-11-22T14:59:00Z", NOW, 30)
     assert not text.is_older("2026-11-22T14:59:40Z", NOW, 30)
+
+
+def test_of_many_names_the_first_few_are_named_and_the_rest_is_counted() -> None:
+    assert text.few(["a", "b", "c"]) == "a, b, c"
+    assert text.few(["a", "b", "c", "d"]) == "a, b, c and 1 more"
+    assert text.few(["a", "b", "c", "d"], 4) == "a, b, c, d"

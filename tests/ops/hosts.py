@@ -59,6 +59,7 @@ class Trouble(Enum):
     CTRL_C = "the operator presses Ctrl-C before it is sent"
     CTRL_C_AFTER = "the operator presses Ctrl-C while the answer is awaited"
     PAUSED = "QEMU is there and does not run"
+    IO_ERROR = "QEMU has stopped the guest, whose disk is full"
     SILENT = "QEMU's socket does not answer"
     GONE = "nobody listens at QEMU's socket"
     REFUSED = "QEMU refuses the command"
@@ -188,6 +189,8 @@ class Qmp:
             raise Unreachable("E-TIMEOUT", "no answer")
         if stream.trouble is Trouble.GONE or uuid not in stream.host.running:
             raise Unreachable("E-EXEC", "nobody listens")
+        if stream.trouble is Trouble.IO_ERROR:
+            return "io-error"
         paused = stream.trouble is Trouble.PAUSED or uuid in stream.host.paused
         return "paused" if paused else "running"
 

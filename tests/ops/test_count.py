@@ -216,3 +216,22 @@ def test_a_commit_that_fails_leaves_nothing(stage: Stage, monkeypatch: pytest.Mo
     assert stage.remote.scripts == []
     assert len(create(stage, 3)) == 3
     assert list(states(stage).values()) == ["Running"] * 3
+
+
+def test_ctrl_c_before_the_record_leaves_the_journals_that_were_never_recorded(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They make room for the next operation; to end them would say that the database is old."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = stage.bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("tashictl.adapters.files.publish", interrupt)
+        with pytest.raises(errors.Interrupted):
+            create(stage, 3)
+
+    assert stage.bytes() == before
+    assert len(create(stage, 3)) == 3
+    assert list(states(stage).values()) == ["Running"] * 3

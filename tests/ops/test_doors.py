@@ -156,3 +156,14 @@ def test_the_way_in_is_said_as_it_is_typed_on_the_host(user: Stage) -> None:
     assert doors.ways_in(made, here) == ["ssh -p 22000 root@127.0.0.1"]
     assert doors.ways_in(made, user.context.inventory) == ["on node1: ssh -p 22000 root@127.0.0.1"]
     assert doors.ways_in(replace(made, host=None), here) == []
+
+
+def test_a_create_that_could_not_be_undone_is_not_tried_again(user: Stage) -> None:
+    user.remote.upon("CheckPort", Trouble.FAILS)
+    user.remote.upon("RemoveDir", Trouble.UNSENT)
+
+    with pytest.raises(errors.StepFailed) as caught:
+        create(user, "web1")
+
+    assert caught.value.leftovers
+    assert [v.name for v in user.state.vms.values()] == ["web1"]

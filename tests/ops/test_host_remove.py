@@ -309,3 +309,27 @@ def test_after_a_removal_it_is_as_new(stage: Stage) -> None:
 def test_a_host_that_is_not_there_is_code_3(stage: Stage) -> None:
     with pytest.raises(errors.NoSuchTarget):
         remove(stage, "node9")
+
+
+def test_an_image_of_a_shared_prefix_stays_when_the_setting_has_changed(stage: Stage) -> None:
+    """Its file is every host's: the image itself says that it is shared."""
+    with stage.store.transaction() as tx:
+        tx.put_image(replace(tx.state.images["demo.qcow2"], shared=True))
+
+    remove(stage)
+
+    assert f"{FOLDER}/demo.qcow2" in stage.host().files
+    assert stage.state.images["demo.qcow2"].hosts == ("node2",)
+
+
+def test_the_part_of_an_import_on_a_shared_prefix_stays(stage: Stage) -> None:
+    stage.remote.put_fault = Reply(fault=Fault.CUT, sent=True)
+    image_ops.put(stage.world, stage.context, new("cut.img"), ["node1"])
+    stage.context = replace(
+        stage.context, settings=replace(stage.context.settings, vfs_shared=True)
+    )
+    stage.host().files[f"{FOLDER}/cut.img.part"] = b"another host's import goes on"
+
+    remove(stage)
+
+    assert f"{FOLDER}/cut.img.part" in stage.host().files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from tashictl import errors
 from tashictl.model.operation import Status
 from tashictl.model.vm import Observed, OperationKind, Seen, TashiState, Vm, Wanted
-from tashictl.ops import power, recover
+from tashictl.ops import finish, many, power, recover
 from tashictl.ops import vm as ops
 from tests.ops.hosts import Trouble
 from tests.ops.stage import Stage, raw
@@ -194,6 +195,7 @@ def test_a_command_without_an_answer_may_be_done_and_stands_until_the_host_was_a
     assert error.hint == "tashictl op resume 2"
     assert "may be done" in error.leftovers[0]
     assert seen(stage)[2]
+    assert "connection was cut" in (stage.state.vms[1].reason or "")
     assert recover.listing(stage.world, ended=False)[0].status is Status.INTERRUPTED
 
     outcome = recover.resume(stage.world, stage.context, 2)
@@ -325,3 +327,130 @@ def test_one_whose_qemu_has_ended_meanwhile_is_said_to_be_silent(stage: Stage, v
 
     assert outcome is not None and outcome.status is Status.UNDONE
     assert not seen(stage)[2]
+
+
+@pytest.mark.parametrize("kind", [K.PAUSE, K.SHUTDOWN])
+def test_a_host_that_is_locked_leaves_nothing_begun(
+    stage: Stage, vm: Vm, kind: OperationKind
+) -> None:
+    with stage.other_locks().host("node1"):
+        error = caught(stage, kind)
+
+    assert error.code == "E-LOCKED"
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert recover.listing(stage.world, ended=False) == []
+    assert stage.host().told == []
+
+
+@pytest.mark.parametrize("trouble", [Trouble.GONE, Trouble.SILENT])
+def test_a_qemu_that_does_not_answer_makes_no_host_one_that_is_down(
+    stage: Stage, vm: Vm, trouble: Trouble
+) -> None:
+    stage.remote.upon("monitor", trouble)
+
+    error = caught(stage, K.PAUSE)
+
+    assert errors.exit_code_of(error) == 6
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert stage.state.hosts["node1"].up is True
+
+
+def test_a_reset_that_is_taken_back_says_nothing_of_a_host_that_was_not_asked(
+    stage: Stage, vm: Vm
+) -> None:
+    undo = killed(stage, K.RESET, "QmpCommand", "sent")
+    with stage.store.transaction() as tx:
+        tx.put_host(replace(tx.state.hosts["node1"], up=False, last_contact="2026-01-01T00:00:00Z"))
+
+    undo()
+
+    host = stage.state.hosts["node1"]
+    assert (host.up, host.last_contact) == (False, "2026-01-01T00:00:00Z")
+    assert not seen(stage)[2]
+
+
+def test_a_guest_that_an_error_of_its_disk_stopped_is_let_go_on(stage: Stage, vm: Vm) -> None:
+    stage.remote.upon("monitor", Trouble.IO_ERROR, Trouble.IO_ERROR)
+
+    act(stage, K.UNPAUSE)
+
+    assert stage.host().told == ["cont"]
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
+def test_a_qemu_that_nobody_reaches_is_not_said_to_have_ended(stage: Stage, vm: Vm) -> None:
+    stage.remote.upon("monitor", Trouble.GONE)  # sshd forwards no sockets, or it has ended
+
+    error = caught(stage, K.UNPAUSE)
+
+    assert errors.exit_code_of(error) == 6
+    assert "destroy" not in error.hint
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
+def test_one_of_many_shutdowns_ends_with_ctrl_c_before_it_presses_again(
+    stage: Stage, vm: Vm
+) -> None:
+    stage.host().presses = 99
+
+    def pressed(_cut: Callable[[], None]) -> None:
+        stop.set()
+
+    stop = threading.Event()
+    stage.faults.reactions["PressPowerButton", "sent"] = pressed
+    own = replace(stage.world, clock=many.Alert(stage.clock, stop))
+
+    with pytest.raises(errors.Interrupted):
+        power.act(own, stage.context, "web1", K.SHUTDOWN, 3600)
+
+    assert stage.host().told == ["system_powerdown"]
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
+@pytest.mark.parametrize("trouble", [Trouble.FAILS, Trouble.CTRL_C_AFTER])
+def test_a_qemu_that_said_goodbye_and_is_still_there_keeps_the_operation(
+    stage: Stage, vm: Vm, trouble: Trouble
+) -> None:
+    """It may end at any moment, and the script that waits for that may still run."""
+    comes_back(stage, vm)
+    stage.remote.upon("AwaitExit", trouble)
+
+    error = caught(stage, K.SHUTDOWN)
+
+    assert error.hint == "tashictl op resume 2"
+    assert seen(stage) == (TashiState.ShuttingDown, Wanted.RUNNING, True)
+
+
+def test_a_script_that_waits_for_the_end_is_fenced_off_before_the_guest_goes_on(
+    stage: Stage, vm: Vm
+) -> None:
+    comes_back(stage, vm)
+    stage.remote.upon("AwaitExit", Trouble.LOST)  # it may come late, and remove what it waited for
+    caught(stage, K.SHUTDOWN)
+    assert stage.host().fences[vm.uuid][1:] == (1, 1)
+
+    outcome = recover.settle(stage.world, stage.context, 1)
+
+    assert outcome is not None and outcome.status is Status.UNDONE
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert stage.host().fences[vm.uuid][1:] == (2, 2)
+
+
+def comes_back(stage: Stage, vm: Vm) -> None:
+    """The guest's QEMU tells of its end and lives on."""
+    stage.faults.reactions["AwaitExit", "before"] = lambda _cut: stage.host().running.add(vm.uuid)
+
+
+def test_old_journals_of_power_go_and_those_stay_whose_scripts_may_still_arrive(
+    stage: Stage, vm: Vm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish, "_PRUNE_EVERY", 1)
+    monkeypatch.setattr(finish, "_KEPT_JOURNALS", 1)
+    for _ in range(3):
+        act(stage, K.RESET)
+    assert stage.journals.ids() == (1, 2, 3, 4)
+
+    stage.clock.sleep(600)
+    act(stage, K.RESET)
+
+    assert stage.journals.ids() == (4, 5)

@@ -320,3 +320,13 @@ def test_a_scheduled_start_that_was_killed_goes_back_to_held(stage: Stage) -> No
     vm = stage.state.vms[pending.id]
     assert (vm.state, vm.host, vm.spec.machine) == (TashiState.Held, None, None)
     assert stage.host().empty
+
+
+def test_a_destroy_waits_on_the_host_for_the_script_that_it_supersedes(stage: Stage) -> None:
+    kill_create(stage, "StartQemu", "sent")
+
+    ops.destroy(stage.world, stage.context, "web1")
+
+    fence = stage.remote.scripts[-1].fence
+    ours = stage.context.settings.tashictl
+    assert fence is not None and fence.lock_wait_s > ours.step_timeout_s

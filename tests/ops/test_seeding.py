@@ -258,3 +258,24 @@ def test_the_plan_names_the_seed_and_nothing_in_it(stage: Stage) -> None:
     assert put.sha256 == place.sha256 == decided.vm.spec.seed.sha256  # type: ignore[union-attr]
     assert SECRET not in repr(decided.plan) + repr(decided.vm)
     assert stage.seeds_left() == []
+
+
+def test_a_seed_is_forgotten_only_behind_a_record_that_lasts(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut the record may be the one before, which needs the seed once more."""
+    monkeypatch.setattr(stage.store, "closing_transaction", None)
+
+    assert ops.create(stage.world, stage.context, raw(**SEED)).state is TashiState.Running
+
+
+def test_a_vm_that_is_to_go_needs_its_seed_no_more(stage: Stage) -> None:
+    stage.remote.upon("PlaceSeed", Trouble.LOST)
+    stage.remote.upon("RemoveDir", Trouble.UNSENT)
+    with pytest.raises(errors.TashiError):
+        ops.create(stage.world, stage.context, raw(**SEED))
+    assert stage.state.vms[1].state is TashiState.Destroying
+
+    ops.create(stage.world, stage.context, raw("web2"))
+
+    assert stage.seeds_left() == []

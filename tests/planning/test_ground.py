@@ -110,3 +110,13 @@ def test_the_offset_is_that_of_the_look_at_the_end() -> None:
 
     assert reading is not None
     assert reading.facts.clock_offset_s == 90
+
+
+@pytest.mark.parametrize("user", ["ops; rm -rf /", "$(id)", "x'", "-u", ""])
+def test_a_name_that_is_none_is_in_no_line_that_somebody_types(user: str) -> None:
+    assert told(f"user {user}").user == "the-login"
+
+
+@pytest.mark.parametrize("user", ["ops", "_apt", "first.last", "me@example.org", "WIN$"])
+def test_names_of_users_are_read(user: str) -> None:
+    assert told(f"user {user}").user == user

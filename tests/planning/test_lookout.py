@@ -40,7 +40,7 @@ def test_a_host_without_anything_to_say() -> None:
 
 
 def test_the_end_of_a_console_is_short_and_plain() -> None:
-    lines = lookout.console_end("\n".join(f"{n} " + "x" * 500 + "\x07\u202e" for n in range(9)))
+    lines = lookout.console_end("\n".join(f"{n} \x07\x9b\u202e" + "x" * 500 for n in range(9)))
 
     assert [line[:2] for line in lines] == ["6 ", "7 ", "8 "]
     assert all(len(line) <= 160 and line.isprintable() for line in lines)

