@@ -112,13 +112,15 @@ def power(face: Globals, job: Job, kind: OperationKind, timeout_s: int) -> int:
     """Print what a power verb would do; a VM whose state does not allow it is told as refused."""
     state = job.world.store.read()
     refuse_stale(state)
-    refused = [e for e in (power_plan.refusal(vm, kind) for vm in job.chosen) if e is not None]
+    done = [vm for vm in job.chosen if power_plan.is_done(vm, kind)]
+    going = [vm for vm in job.chosen if vm not in done]
+    refused = [e for e in (power_plan.refusal(vm, kind) for vm in going) if e is not None]
     if len(refused) == len(job.chosen):
         raise_all(refused)
     steps: list[plans.Planned] = []
-    told: list[str] = []
+    told = [f"not {vm.name}, which is {vm.state.name} already" for vm in done]
     operation = state.meta.last_operation_id
-    for vm in job.chosen:
+    for vm in going:
         refusal = power_plan.refusal(vm, kind)
         if refusal is not None:
             told.append(f"not {refusal.what}")
