@@ -37,7 +37,7 @@ def act(
         stack.enter_context(world.locks.vm(found.id))
         current = world.store.read().vms.get(found.id)
         if current is None:
-            raise no_such_vm(name)
+            raise no_such_vm(found.name)  # what was interrupted on it was its end
         observed = current.observed
         if power.is_done(current, kind):
             observed = _looked_at(world, context, current)
