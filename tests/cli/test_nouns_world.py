@@ -196,6 +196,17 @@ def test_an_image_that_is_wrong_is_refused(
     assert office.remote.hosts["node1"].files == {}
 
 
+def test_all_that_is_wrong_with_an_import_is_told_at_once(office: Office) -> None:
+    wrong = ("--name", "a b", "--sha256", "12", "--host", "node9")
+
+    done = office.run("image", "import", str(office.home / "none.img"), *wrong)
+
+    assert done.code == 2
+    for words in ("'a b' is no image name", "no host 'node9'", "is no sha256", "cannot be read"):
+        assert words in done.err
+    assert "Errno" not in done.err
+
+
 @pytest.mark.parametrize(
     "more",
     [
