@@ -201,7 +201,9 @@ def _opened(path: str) -> BinaryIO:
             raise InvalidRequest("E-FILE", f"{path} is a folder, no image file")
         return Path(path).open("rb")
     except OSError as error:
-        raise InvalidRequest("E-FILE", f"{path} cannot be read", cause=error.strerror) from error
+        raise InvalidRequest(
+            "E-FILE", f"{path} cannot be read", cause=error.strerror or ""
+        ) from error
 
 
 def _described(face: Globals, source: BinaryIO, file: _File) -> Content:

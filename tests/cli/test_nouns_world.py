@@ -239,6 +239,17 @@ def test_an_image_that_reached_some_hosts_is_code_4(office: Office) -> None:
 # -- state
 
 
+def test_a_backup_that_is_not_there_is_told_so_in_a_dry_run_too(office: Office) -> None:
+    office.ok("state", "backup", "mine")
+
+    real = office.run("state", "restore", "nope", "-y")
+    dry = office.run("state", "restore", "nope", "--dry-run")
+
+    assert (dry.code, dry.err) == (real.code, real.err)
+    assert "E-NO-BACKUP" in dry.err
+    assert "mine.json" in dry.err
+
+
 def test_a_sound_state_is_checked_backed_up_and_restored(office: Office) -> None:
     office.ok("state", "check")
     kept = office.ok("state", "backup", "mine", "-o", "json").json()["backup"]
