@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tashictl.cli import plans
 from tashictl.cli.bulk import Job
 from tashictl.cli.options import Globals
+from tashictl.cli.tally import some_of
 from tashictl.errors import NoSuchTarget, PartialResult, TashiError, raise_all
 from tashictl.model.state import State
 from tashictl.model.steps import Fence, Plan, Step, WriteIfup, WriteManifest, batches
@@ -50,11 +51,11 @@ def _create_many(face: Globals, world: World, context: Context, raw: RawVm) -> i
     decided = count.drafts(world, context, state, raw, _new_ids(world, state).__next__)
     placed = [one for one in decided if one.vm.host is not None]
     listed = [f"{one.vm.name} (id {one.vm.id}) on {one.vm.host}" for one in placed]
-    listed += [
-        f"{one.vm.name} would stay Pending: {one.vm.reason}"
-        for one in decided
-        if one.vm.host is None
-    ]
+    waiting: dict[str | None, list[str]] = {}
+    for one in decided:
+        if one.vm.host is None:
+            waiting.setdefault(one.vm.reason, []).append(one.vm.name)
+    listed += [f"{some_of(names)} would stay Pending: {why}" for why, names in waiting.items()]
     title = f"would create {len(decided)} VMs, each of {_size(decided[0].vm)}: " + "; ".join(listed)
     plans.emit_plan(face, title, _steps_of(face, world, context, placed))
     if len(placed) == len(decided):
