@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tashictl.cli import plans
 from tashictl.cli.bulk import Job
 from tashictl.cli.options import Globals
+from tashictl.cli.tally import some_of
 from tashictl.errors import NoSuchTarget, PartialResult, TashiError, raise_all
 from tashictl.model.state import State
 from tashictl.model.steps import Fence, Plan, Step, WriteIfup, WriteManifest, batches
@@ -50,11 +51,11 @@ def _create_many(face: Globals, world: World, context: Context, raw: RawVm) -> i
     decided = count.drafts(world, context, state, raw, _new_ids(world, state).__next__)
     placed = [one for one in decided if one.vm.host is not None]
     listed = [f"{one.vm.name} (id {one.vm.id}) on {one.vm.host}" for one in placed]
-    listed += [
-        f"{one.vm.name} would stay Pending: {one.vm.reason}"
-        for one in decided
-        if one.vm.host is None
-    ]
+    waiting: dict[str | None, list[str]] = {}
+    for one in decided:
+        if one.vm.host is None:
+            waiting.setdefault(one.vm.reason, []).append(one.vm.name)
+    listed += [f"{some_of(names)} would stay Pending: {why}" for why, names in waiting.items()]
     title = f"would create {len(decided)} VMs, each of {_size(decided[0].vm)}: " + "; ".join(listed)
     plans.emit_plan(face, title, _steps_of(face, world, context, placed))
     if len(placed) == len(decided):
@@ -112,13 +113,15 @@ def power(face: Globals, job: Job, kind: OperationKind, timeout_s: int) -> int:
     """Print what a power verb would do; a VM whose state does not allow it is told as refused."""
     state = job.world.store.read()
     refuse_stale(state)
-    refused = [e for e in (power_plan.refusal(vm, kind) for vm in job.chosen) if e is not None]
+    done = [vm for vm in job.chosen if power_plan.is_done(vm, kind)]
+    going = [vm for vm in job.chosen if vm not in done]
+    refused = [e for e in (power_plan.refusal(vm, kind) for vm in going) if e is not None]
     if len(refused) == len(job.chosen):
         raise_all(refused)
     steps: list[plans.Planned] = []
-    told: list[str] = []
+    told = [f"not {vm.name}, which is {vm.state.name} already" for vm in done]
     operation = state.meta.last_operation_id
-    for vm in job.chosen:
+    for vm in going:
         refusal = power_plan.refusal(vm, kind)
         if refusal is not None:
             told.append(f"not {refusal.what}")

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import gc
 
+INTERRUPTED = 130
+
 
 def run() -> int:
     """Run this process's command line; returns its exit code."""
     gc.set_threshold(50_000, 20, 20)
-    from tashictl.cli import main
+    try:
+        from tashictl.cli import main
 
-    return main.run()
+        return main.run()
+    except KeyboardInterrupt:
+        # Where main could not see it: while the libraries are imported, or at the very end.
+        return INTERRUPTED

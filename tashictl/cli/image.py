@@ -55,11 +55,20 @@ def import_(
     from tashictl.planning import image_kinds
 
     name = name or Path(path).name
-    raise_all(_name_problems(name))
-    wanted = image_kinds.checksums(sha256, sha512, checksum)
     output.check_choice(face, listings.image_table())
     at = desk.sit_down(face)
     context = wiring.context_of(at)
+    problems = _name_problems(name) + _host_problems(context, at, hosts)
+    wanted: dict[str, str] = {}
+    try:
+        wanted = image_kinds.checksums(sha256, sha512, checksum)
+    except InvalidRequest as error:
+        problems.append(error)
+    try:
+        _opened(path).close()
+    except InvalidRequest as error:
+        problems.append(error)
+    raise_all(problems)
     return _brought(at, context, _File(path=path, name=name, wanted=wanted), hosts)
 
 
@@ -192,7 +201,9 @@ def _opened(path: str) -> BinaryIO:
             raise InvalidRequest("E-FILE", f"{path} is a folder, no image file")
         return Path(path).open("rb")
     except OSError as error:
-        raise InvalidRequest("E-FILE", f"{path} cannot be read", cause=str(error)) from error
+        raise InvalidRequest(
+            "E-FILE", f"{path} cannot be read", cause=error.strerror or ""
+        ) from error
 
 
 def _described(face: Globals, source: BinaryIO, file: _File) -> Content:

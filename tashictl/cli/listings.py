@@ -61,7 +61,7 @@ _VM_COLUMNS: tuple[Column[Vm], ...] = (
         key="address",
         header="ADDRESS",
         path="nics.ip",
-        show=lambda vm: _few([a for nic in vm.spec.nics if (a := _address(nic))]),
+        show=lambda vm: _few([a for nic in vm.spec.nics if (a := address(nic))]),
     ),
     Column(
         key="image",
@@ -128,7 +128,7 @@ def _disk(disk: DiskSpec) -> str:
     return f"{disk.name}:persistent" if disk.persistent else disk.name
 
 
-def _address(nic: NicSpec) -> str | None:
+def address(nic: NicSpec) -> str | None:
     """Its address, or the port of its host's 127.0.0.1 that leads to its SSH."""
     return nic.ip or (None if nic.ssh_port is None else f"127.0.0.1:{nic.ssh_port}")
 

@@ -27,7 +27,9 @@ NOUNS = {
     "host": commands.Lazy(
         module="tashictl.cli.host", summary="Hosts: add, list, show, check, remove."
     ),
-    "vm": commands.Lazy(module="tashictl.cli.vm", summary="VMs: create, list, show, destroy."),
+    "vm": commands.Lazy(
+        module="tashictl.cli.vm", summary="VMs: create, list, pause, shutdown, destroy, console."
+    ),
     "op": commands.Lazy(
         module="tashictl.cli.op", summary="Operations in flight or interrupted: list, resume, undo."
     ),
@@ -37,7 +39,9 @@ NOUNS = {
     "config": commands.Lazy(
         module="tashictl.cli.config", summary="The configuration and where each value comes from."
     ),
-    "image": commands.Lazy(module="tashictl.cli.image", summary="Disk images: import, list, show."),
+    "image": commands.Lazy(
+        module="tashictl.cli.image", summary="Disk images: import, build-demo, list."
+    ),
     "schedule": commands.Lazy(
         module="tashictl.cli.schedule", summary="Place the VMs that are Pending."
     ),

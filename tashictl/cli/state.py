@@ -58,7 +58,6 @@ def backup(face: Globals, name: str | None) -> None:
 @click.pass_obj
 def restore(face: Globals, path: str) -> None:
     """Put a backup in place of the database; hosts that know more will refuse to be changed."""
-    from tashictl.adapters.store import form
     from tashictl.cli import ask, wiring
 
     at = _desk(face)
@@ -66,7 +65,7 @@ def restore(face: Globals, path: str) -> None:
     if "/" not in path:
         path = f"{at.state_folder}/backups/{path}"
     if face.dry_run:
-        form.read_stored(path)
+        store.checked_backup(path)
         output.say(face, f"would put {path} in place of {at.state_folder}/tashi.json")
         output.say(face, "nothing was changed")
         return

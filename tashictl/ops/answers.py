@@ -92,4 +92,6 @@ def refusal(host: str, why: str, value: str) -> TashiError:
         "manifest": ("E-MANIFEST", "the folder belongs to another VM"),
     }
     code, cause = texts.get(why, ("E-REFUSED", why))
-    return StepFailed(code, f"{host} refused: {value}".rstrip(": "), cause=cause, host=host)
+    hint = f"tashictl host check {host}" if why in ("folder", "late") else ""
+    what = f"{host} refused: {value}".rstrip(": ")
+    return StepFailed(code, what, cause=cause, hint=hint, host=host)

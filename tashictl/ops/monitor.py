@@ -8,6 +8,7 @@ may still send lives, it holds the VM's lock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 from tashictl.errors import OperationFailed, StepFailed, TashiError, Uncertain, Unreachable
 from tashictl.model.steps import AwaitQmp, PressPowerButton, QmpCommand, Step
@@ -19,6 +20,7 @@ _COMMAND_S = 10.0
 # Of a stream: the host was reached, the socket was not; or what answered did not greet yet.
 _NOT_YET = ("E-EXEC", "E-QMP-GREETING")
 _GONE = ("E-EXEC", "E-QMP-END")  # nobody listens at the socket, or who did has ended
+SILENT = "E-QMP-SILENT"
 
 Fault = Callable[[str], None]  # told of a moment of the step: ``sent``
 
@@ -43,7 +45,7 @@ def carry_out(world: World, context: Context, step: Step, fault: Fault) -> dict[
 
 def is_silence(error: TashiError) -> bool:
     """Whether nobody listens at a VM's socket: its QEMU has ended, or cannot be reached so."""
-    return error.code in _GONE
+    return error.code in (*_GONE, SILENT)
 
 
 def may_be_qemu(error: BaseException) -> bool:
@@ -98,15 +100,19 @@ def _hello(world: World, context: Context, step: AwaitQmp, deadline_s: float, fa
 
 def _command(world: World, context: Context, step: QmpCommand, fault: Fault) -> dict[str, str]:
     deadline_s = world.clock.monotonic_s() + context.settings.tashictl.connect_timeout_s
-    stream = world.remote.open_stream(context.config(step.host), step.socket, deadline_s)
-    try:
-        monitor = world.qmp.talk(stream, step.uuid, deadline_s)
+    with ExitStack() as stack:
+        try:
+            stream = world.remote.open_stream(context.config(step.host), step.socket, deadline_s)
+            stack.callback(stream.close)
+            monitor = world.qmp.talk(stream, step.uuid, deadline_s)
+        except Unreachable as error:
+            if not is_silence(error):
+                raise
+            raise _nobody(error, step) from error
         if monitor.status in step.leads_to:
             return {"status": monitor.status}
         fault("sent")
         return {"status": _given(world, monitor, step)}
-    finally:
-        stream.close()
 
 
 def _given(world: World, monitor: Monitor, step: QmpCommand) -> str:
@@ -171,6 +177,11 @@ def _dialogue(
             world.clock.sleep(0)  # one of many VMs hears of Ctrl-C where its clock sleeps
     finally:
         stream.close()
+
+
+def _nobody(error: Unreachable, step: Step) -> StepFailed:
+    """The host was reached, and nobody is at the socket: that is the VM's trouble, not its own."""
+    return StepFailed(SILENT, "its QEMU does not answer", cause=error.cause, host=step.host)
 
 
 def _uncertain(error: Unreachable, step: Step) -> Uncertain:

@@ -38,7 +38,7 @@ def act(
         stack.enter_context(world.locks.vm(found.id))
         current = world.store.read().vms.get(found.id)
         if current is None:
-            raise no_such_vm(name)
+            raise no_such_vm(found.name)  # what was interrupted on it was its end
         if current.host is not None:
             stack.enter_context(world.locks.host_shared(current.host))
         observed = current.observed

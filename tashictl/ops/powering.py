@@ -175,6 +175,15 @@ def _told(execution: Execution, vm: Vm, error: BaseException, over: bool) -> Tas
             f"tashictl vm destroy {vm.name}   to end it without asking",
             host=error.host,
         )
+    if error.code == monitor.SILENT:
+        return OperationFailed(
+            error.code,
+            f"{vm.name}: {error.what}",
+            cause=error.cause,
+            hint=f"tashictl vm console --log {vm.name}   what its guest said last\n"
+            f"tashictl vm destroy {vm.name}   to remove what is left of it",
+            host=error.host,
+        )
     if not over:
         error.hint = f"tashictl op resume {operation}"
         error.leftovers = (*error.leftovers, f"the {_kind(vm).value} of {vm.name} may be done")

@@ -71,6 +71,8 @@ _KINDS = (
     _foreign("a Parallels disk", b"WithoutFreeSpace", ".hdd"),
     _foreign("an encrypted disk (LUKS)", b"LUKS\xba\xbe", ".luks"),
 )
+# A name says more than the first bytes of what is packed.
+_TARS = (".tgz", ".txz", ".tbz2", ".tar.gz", ".tar.xz", ".tar.bz2", ".tar.zst")
 _PAGE = re.compile(rb"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
 _ISO = (b"CD001", 32769)
 
@@ -85,7 +87,13 @@ def refuse_unfit(file: str, head: bytes) -> None:
         plain = file
         for suffix in kind.suffixes:
             plain = plain.removesuffix(suffix)
-        hint = kind.remedy.format(file=quote(file), plain=quote(plain))
+        remedy = kind.remedy
+        if "--keep" in remedy and file.endswith(_TARS):
+            remedy = "tar -xf {file}, then import the disk in it"
+        elif "--keep" in remedy and plain == file:  # the tools refuse a name that they do not know
+            remedy = remedy.replace("--keep {file}", "-c <{file} >{plain}")
+            plain = f"{file}.img"
+        hint = remedy.format(file=quote(file), plain=quote(plain))
         raise InvalidRequest("E-IMAGE", f"{file} is {kind.what}, no disk image", hint=hint)
     if _PAGE.match(head):
         raise InvalidRequest(

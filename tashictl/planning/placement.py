@@ -105,12 +105,12 @@ def choose(cluster: Cluster, want: Want) -> Decision:
         best = max(fitting, key=lambda h: (h.vms, -_turn(cluster, h)))
         return Decision(
             host=best.name,
-            why=f"densePack: {best.vms} VMs, most of {len(fitting)}",
+            why=f"densePack: {_vms(best.vms)}, most of {len(fitting)}",
             refusals=refusals,
         )
     best = min(fitting, key=lambda h: (h.vms, _turn(cluster, h)))
     return Decision(
-        host=best.name, why=f"spread: {best.vms} VMs, fewest of {len(fitting)}", refusals=refusals
+        host=best.name, why=f"spread: {_vms(best.vms)}, fewest of {len(fitting)}", refusals=refusals
     )
 
 
@@ -167,24 +167,30 @@ def _too_small(host: Host, want: Want, _cluster: Cluster) -> Refusal | None:
     cores, memory_mib = want.spec.cores, want.spec.memory_mib
     if host.free_memory_mib < memory_mib:
         offered = host.memory_mib - host.reserved_memory_mib
+        has = offered if offered < memory_mib else host.free_memory_mib
         return Refusal(
             host=host.name,
             refused_by="memory",
-            short_by=show_memory(memory_mib - host.free_memory_mib),
-            detail=f"{host.free_memory_mib} / {memory_mib} MiB",
+            short_by=show_memory(memory_mib - has),
+            detail=f"{has} / {memory_mib} MiB",
             lasting=offered < memory_mib,
             distance=(memory_mib - host.free_memory_mib) / memory_mib,
         )
     if host.free_cores < cores:
+        has = host.cores if host.cores < cores else host.free_cores
         return Refusal(
             host=host.name,
             refused_by="cores",
-            short_by=str(cores - host.free_cores),
-            detail=f"{host.free_cores} / {cores}",
+            short_by=str(cores - has),
+            detail=f"{has} / {cores}",
             lasting=host.cores < cores,
             distance=(cores - host.free_cores) / cores,
         )
     return None
+
+
+def _vms(number: int) -> str:
+    return f"{number} VM{'s' if number != 1 else ''}"
 
 
 def _no_port(host: Host, want: Want, cluster: Cluster) -> Refusal | None:

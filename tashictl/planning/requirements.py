@@ -348,7 +348,7 @@ def _logout(ground: Ground) -> Iterator[Finding]:
 def _clock(facts: HostFacts) -> Finding:
     ok = abs(facts.clock_offset_s) < _CLOCK_S
     remedy = "" if ok else "apt-get install systemd-timesyncd, or another NTP client"
-    return Finding(check="clock", ok=ok, seen=f"{facts.clock_offset_s:+.0f} s", remedy=remedy)
+    return Finding(check="clock", ok=ok, seen=f"{round(facts.clock_offset_s):+d} s", remedy=remedy)
 
 
 def _cluster(facts: HostFacts, at: Place) -> Finding:

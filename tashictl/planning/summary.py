@@ -110,7 +110,9 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
 def _told_end(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] | None:
     match step:
         case PressPowerButton():
-            return "button", f"pressed {data.get('pressed', '–')}, the guest went"
+            pressed = data.get("pressed", "–")
+            went = f"pressed {pressed}, the guest went"
+            return "button", "not pressed, the guest had ended" if pressed == "0 times" else went
         case KillQemu():
             return "qemu", f"pid {data['pid']} ended" if "pid" in data else "was not running"
         case RemoveTap(tap=tap):

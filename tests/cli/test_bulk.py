@@ -246,6 +246,15 @@ def test_a_dry_run_of_several_lists_every_step_and_changes_nothing(office: Offic
     assert office.everything() == before
 
 
+def test_a_dry_run_says_once_why_many_would_wait(office: Office) -> None:
+    done = office.run("vm", "create", "x", *DISK, "--cores", "2", "--count", "20", "--dry-run")
+
+    assert done.code == 4
+    title = done.out.splitlines()[0]
+    assert title.count("would stay Pending") == 1
+    assert re.search(r"x-\d\d and \d+ more would stay Pending: no host fits", title)
+
+
 # -- progress
 
 

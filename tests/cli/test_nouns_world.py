@@ -196,6 +196,17 @@ def test_an_image_that_is_wrong_is_refused(
     assert office.remote.hosts["node1"].files == {}
 
 
+def test_all_that_is_wrong_with_an_import_is_told_at_once(office: Office) -> None:
+    wrong = ("--name", "a b", "--sha256", "12", "--host", "node9")
+
+    done = office.run("image", "import", str(office.home / "none.img"), *wrong)
+
+    assert done.code == 2
+    for words in ("'a b' is no image name", "no host 'node9'", "is no sha256", "cannot be read"):
+        assert words in done.err
+    assert "Errno" not in done.err
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -226,6 +237,17 @@ def test_an_image_that_reached_some_hosts_is_code_4(office: Office) -> None:
 
 
 # -- state
+
+
+def test_a_backup_that_is_not_there_is_told_so_in_a_dry_run_too(office: Office) -> None:
+    office.ok("state", "backup", "mine")
+
+    real = office.run("state", "restore", "nope", "-y")
+    dry = office.run("state", "restore", "nope", "--dry-run")
+
+    assert (dry.code, dry.err) == (real.code, real.err)
+    assert "E-NO-BACKUP" in dry.err
+    assert "mine.json" in dry.err
 
 
 def test_a_sound_state_is_checked_backed_up_and_restored(office: Office) -> None:

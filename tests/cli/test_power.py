@@ -61,6 +61,18 @@ def test_one_in_the_wrong_state_is_a_conflict_and_nothing_was_changed(office: Of
     assert office.everything() == before
 
 
+def test_a_dry_run_of_what_is_so_already_ends_as_the_real_run_does(office: Office) -> None:
+    office.ok(*COUNT)
+    office.ok("vm", "pause", "web-1")
+
+    done = office.ok("vm", "unpause", "web-0", "--dry-run")
+    some = office.ok("vm", "pause", "web*", "--dry-run", "-o", "json").json()
+
+    assert done.out.startswith("would unpause not web-0, which is Running already\n")
+    assert [s["name"] for s in some["steps"]] == ["QmpCommand", "QmpCommand"]
+    assert "web-0 is Running already" in office.ok("vm", "unpause", "web-0").err
+
+
 @pytest.mark.parametrize("verb", ["pause", "unpause", "reset", "shutdown"])
 def test_a_dry_run_prints_the_plan_and_changes_nothing(office: Office, verb: str) -> None:
     office.ok(*CREATE)

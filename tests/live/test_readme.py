@@ -44,6 +44,12 @@ def test_every_block_is_of_a_kind_that_a_test_runs() -> None:
     assert len(blocks("bash")) == 2
 
 
+def test_every_link_of_the_documents_leads_to_a_file() -> None:
+    for text in (README, *sorted((ROOT / "docs").glob("*.md"))):
+        for link in re.findall(r"\]\((?!https?:|#)([^)#\[]+)\)", text.read_text()):
+            assert (text.parent / link).is_file(), f"{text.name}: {link}"
+
+
 def test_two_make_targets_do_all_set_up() -> None:
     targets = [words[1] for words in commands() if words[0] == "make"]
 

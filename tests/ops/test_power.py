@@ -169,6 +169,21 @@ def test_a_host_that_is_not_reached_leaves_all_as_it_was(
     assert stage.clock.passed_s < 1
 
 
+@pytest.mark.parametrize("kind", [K.PAUSE, K.RESET])
+def test_a_qemu_that_has_ended_is_no_trouble_of_its_host(
+    stage: Stage, vm: Vm, kind: OperationKind
+) -> None:
+    stage.host().running.clear()
+
+    error = caught(stage, kind)
+
+    assert (errors.exit_code_of(error), error.code) == (1, "E-QMP-SILENT")
+    assert error.what == "web1: its QEMU does not answer"
+    assert "tashictl vm destroy web1" in error.hint
+    assert stage.state.hosts["node1"].up is True
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
 @pytest.mark.parametrize(
     ("trouble", "code"), [(Trouble.REFUSED, "E-QMP"), (Trouble.FAILS, "E-QMP")]
 )

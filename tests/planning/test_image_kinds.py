@@ -23,6 +23,9 @@ A, B = "a" * 64, "b" * 128
         ("d.vhdx", b"vhdxfile", "VHDX", "qemu-img convert -O qcow2 d.vhdx d.qcow2"),
         ("d.vhd", b"conectix", "VHD", "qemu-img convert"),
         ("d.vdi", b"<<< Oracle".ljust(64, b"\0") + b"\x7f\x10\xda\xbe", "VDI", "d.qcow2"),
+        ("d.tgz", b"\x1f\x8b\x08", "packed by gzip", "tar -xf d.tgz, then import the disk in it"),
+        ("d.tar.xz", b"\xfd7zXZ\0\0", "packed by xz", "tar -xf d.tar.xz, then import the disk"),
+        ("d", b"\x1f\x8b\x08", "packed by gzip", "gunzip -c <d >d.img, then import d.img"),
         ("x y.xz", b"\xfd7zXZ\0\0", "packed by xz", "unxz --keep 'x y.xz'"),
     ],
 )

@@ -27,7 +27,7 @@ THREE = host("node3", 3)
 def test_spread_takes_the_host_with_fewest_vms() -> None:
     decision = placement.choose(cluster(replace(ONE, vms=2), replace(TWO, vms=1)), want())
 
-    assert (decision.host, decision.why) == ("node2", "spread: 1 VMs, fewest of 2")
+    assert (decision.host, decision.why) == ("node2", "spread: 1 VM, fewest of 2")
 
 
 def test_dense_takes_the_host_with_most_vms_that_has_room() -> None:
@@ -176,6 +176,14 @@ def test_what_would_fit_no_host_even_when_empty_is_hopeless() -> None:
     for asked in (want(cores=5), want(memory_mib=3585)):
         decision = placement.choose(cluster(ONE, TWO), asked)
         assert (decision.host, decision.hopeless) == (None, True)
+
+
+def test_what_fits_nowhere_is_told_with_all_that_a_host_has() -> None:
+    busy = replace(ONE, used_cores=3, used_memory_mib=3000)
+
+    assert "cores, 1 short (4 / 5)" in placement.choose(cluster(busy), want(cores=5)).details
+    details = placement.choose(cluster(busy), want(memory_mib=3585)).details
+    assert "memory, 1 MiB short (3584 / 3585 MiB)" in details
 
 
 def test_one_host_that_may_come_back_is_hope() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from tashictl.model.steps import AwaitQmp, PutImage, PutSeed, Step
+from tashictl.model.steps import AwaitQmp, PressPowerButton, PutImage, PutSeed, Step
 from tashictl.planning import summary
 from tests.planning.script_cases import AT, HOST, STEPS
 
@@ -71,3 +71,17 @@ def test_what_is_told_of_a_step_that_was_done(
     name: str, data: dict[str, str], message: str, told: tuple[str, str] | None
 ) -> None:
     assert summary.told(EVERY[name], data, message) == told
+
+
+@pytest.mark.parametrize(
+    ("pressed", "words"),
+    [
+        ("once", "pressed once, the guest went"),
+        ("3 times", "pressed 3 times, the guest went"),
+        ("0 times", "not pressed, the guest had ended"),
+    ],
+)
+def test_a_button_that_nobody_had_to_press_is_not_told_as_pressed(pressed: str, words: str) -> None:
+    press = PressPowerButton(**AT, socket=f"{AT['run_folder']}/qmp.sock", timeout_s=5)
+
+    assert summary.told(press, {"pressed": pressed}, "") == ("button", words)

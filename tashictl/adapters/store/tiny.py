@@ -96,6 +96,16 @@ class TinyStore:
         """The paths of all backups, the rotating ones from old to new, then the named ones."""
         return backups.listed(self._backups)
 
+    def checked_backup(self, path: str) -> bytes:
+        """The backup at `path`, if it is a good one; raises as `restore` does."""
+        raw = files.read_file(path)
+        if raw is None:
+            one = next(reversed(self.backups()), "").rpartition("/")[2]
+            hint = f"the backups are in {self._backups}" + (f", such as {one}" if one else "")
+            raise InvalidRequest("E-NO-BACKUP", f"there is no backup {path}", hint=hint)
+        parse(raw, path, self._ladder)
+        return raw
+
     def restore(self, path: str) -> str | None:
         """Put the backup at `path` in place of the state; returns where that was kept.
 
@@ -104,11 +114,7 @@ class TinyStore:
         can tell that the database is old; only ``state rebuild`` may go on from there.
         Raises InvalidRequest E-NO-BACKUP, and as `read_stored` for a backup that is no good.
         """
-        raw = files.read_file(path)
-        if raw is None:
-            hint = f"the backups are in {self._backups}"
-            raise InvalidRequest("E-NO-BACKUP", f"there is no backup {path}", hint=hint)
-        parse(raw, path, self._ladder)
+        raw = self.checked_backup(path)
         with self._locks.state():
             kept = backups.set_aside(self._path, self._backups, self._clock.now())
             files.write_lasting(self._path, raw)
