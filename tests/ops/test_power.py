@@ -357,15 +357,15 @@ def test_a_host_that_is_locked_leaves_nothing_begun(
     assert stage.host().told == []
 
 
-@pytest.mark.parametrize("trouble", [Trouble.GONE, Trouble.SILENT])
+@pytest.mark.parametrize(("trouble", "code"), [(Trouble.GONE, 1), (Trouble.SILENT, 6)])
 def test_a_qemu_that_does_not_answer_makes_no_host_one_that_is_down(
-    stage: Stage, vm: Vm, trouble: Trouble
+    stage: Stage, vm: Vm, trouble: Trouble, code: int
 ) -> None:
     stage.remote.upon("monitor", trouble)
 
     error = caught(stage, K.PAUSE)
 
-    assert errors.exit_code_of(error) == 6
+    assert errors.exit_code_of(error) == code
     assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
     assert stage.state.hosts["node1"].up is True
 
