@@ -224,7 +224,8 @@ class Monitor:
             raise Unreachable("E-CUT", "the connection was cut")
         if trouble is Trouble.CTRL_C_AFTER:
             raise KeyboardInterrupt
-        self.status = "paused" if self.uuid in host.paused else "running"
+        if trouble is not Trouble.IO_ERROR or command == "cont":
+            self.status = "paused" if self.uuid in host.paused else "running"
         return self.status
 
     def ends(self, deadline_s: float) -> bool:

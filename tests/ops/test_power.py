@@ -454,3 +454,24 @@ def test_old_journals_of_power_go_and_those_stay_whose_scripts_may_still_arrive(
     act(stage, K.RESET)
 
     assert stage.journals.ids() == (4, 5)
+
+
+def test_a_pause_that_was_done_is_not_done_again(stage: Stage, vm: Vm) -> None:
+    die(stage, "QmpCommand", "after", lambda: act(stage, K.PAUSE))
+
+    recover.settle(stage.world, stage.context, 1)
+
+    assert stage.host().told == ["stop"]
+    assert seen(stage) == (TashiState.Paused, Wanted.PAUSED, False)
+
+
+def test_a_command_that_leads_elsewhere_is_an_error_and_nothing_is_recorded(
+    stage: Stage, vm: Vm
+) -> None:
+    stage.remote.upon("monitor", Trouble.IO_ERROR)
+
+    error = caught(stage, K.PAUSE)
+
+    assert error.code == "E-QMPCOMMAND"
+    assert "io-error" in error.what
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
