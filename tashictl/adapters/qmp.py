@@ -219,7 +219,7 @@ def _text(value: object, key: str) -> str:
 def _refused(command: str, error: object) -> OperationFailed:
     facts = error if isinstance(error, dict) else {}
     return OperationFailed(
-        "E-QMP",
+        "E-QMP-REFUSED",
         f"QEMU refused {command}",
         cause=f"{facts.get('class', 'no class')}: {facts.get('desc', 'no description')}",
     )

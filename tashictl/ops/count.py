@@ -82,7 +82,7 @@ def create_many(world: World, context: Context, raw: RawVm, watcher: Watcher) ->
             hint="tashictl op list",
         ) from error
     finally:
-        for left in claims.values():
+        for left in tuple(claims.values()):
             left.stack.close()
     return [started.get(one.vm.id) or Result(before=one.vm, after=one.vm) for one in decided]
 

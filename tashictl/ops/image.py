@@ -29,6 +29,7 @@ from tashictl.ops import answers, finish
 from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution
+from tashictl.ops.host_remove import no_host
 from tashictl.ops.ports import World
 from tashictl.planning import images
 
@@ -69,6 +70,8 @@ def put(world: World, context: Context, content: Content, hosts: Iterable[str]) 
         for place, host in enumerate(targets):
             try:
                 with world.locks.host_shared(host.name):
+                    if host.name not in world.store.read().hosts:
+                        raise no_host(host.name)  # removed meanwhile: a script would claim it anew
                     _one_host(execution, content, host, 3 * place)
             except TashiError as error:
                 failed.append((host.name, error))
@@ -182,5 +185,5 @@ def _record_failure(execution: Execution, host: str, error: TashiError) -> None:
     with world.store.transaction() as tx:
         if isinstance(error, Unreachable):
             finish.missed(tx, host, operation)
-        else:
+        elif not isinstance(error, Conflict):  # a lock of this side: the host was not asked
             finish.met(tx, host, operation, iso(world.clock.now()))

@@ -21,6 +21,8 @@ _COMMAND_S = 10.0
 _NOT_YET = ("E-EXEC", "E-QMP-GREETING")
 _GONE = ("E-EXEC", "E-QMP-END")  # nobody listens at the socket, or who did has ended
 SILENT = "E-QMP-SILENT"
+_REFUSED = "E-QMP-REFUSED"
+NEVER = "never"  # nobody was at the socket
 
 Fault = Callable[[str], None]  # told of a moment of the step: ``sent``
 
@@ -118,8 +120,12 @@ def _command(world: World, context: Context, step: QmpCommand, fault: Fault) -> 
 def _given(world: World, monitor: Monitor, step: QmpCommand) -> str:
     try:
         status = monitor.command(step.command, world.clock.monotonic_s() + _COMMAND_S)
-    except Unreachable as error:
-        raise _uncertain(error, step) from error
+    except (Unreachable, OperationFailed) as error:
+        if error.code == _REFUSED:
+            raise
+        raise _uncertain(
+            error, step
+        ) from error  # it was sent: an answer that is none proves nothing
     if step.leads_to and status not in step.leads_to:
         raise StepFailed(
             "E-QMPCOMMAND", f"QEMU on {step.host} is {status} after {step.command}", host=step.host
@@ -147,7 +153,7 @@ def _press(world: World, context: Context, step: PressPowerButton, fault: Fault)
             if world.clock.monotonic_s() >= until_s:
                 raise _uncertain(error, step) from error
             world.clock.sleep(1.0)
-    return {"pressed": "once" if pressed == 1 else f"{pressed} times"}
+    return {"pressed": {0: NEVER, 1: "once"}.get(pressed, f"{pressed} times")}
 
 
 def _dialogue(
@@ -184,5 +190,5 @@ def _nobody(error: Unreachable, step: Step) -> StepFailed:
     return StepFailed(SILENT, "its QEMU does not answer", cause=error.cause, host=step.host)
 
 
-def _uncertain(error: Unreachable, step: Step) -> Uncertain:
+def _uncertain(error: TashiError, step: Step) -> Uncertain:
     return Uncertain(error.code, error.what, cause=error.cause, hint=error.hint, host=step.host)

@@ -153,8 +153,10 @@ def _still_runs(execution: Execution) -> bool:
 
 
 def _was_pressed(execution: Execution) -> bool:
+    """Whether QEMU went after its button was pressed; one that nobody reached was not pressed."""
     entries = execution.journal.view.entries
-    return any(isinstance(e, StepEnded) and e.step == 0 and e.rc == 0 for e in entries)
+    pressed = (e for e in entries if isinstance(e, StepEnded) and e.step == 0 and e.rc == 0)
+    return any(e.data.get("pressed") != monitor.NEVER for e in pressed)
 
 
 def _told(execution: Execution, vm: Vm, error: BaseException, over: bool) -> TashiError:

@@ -100,7 +100,10 @@ def test_a_refusal_carries_qemus_class_and_words() -> None:
     )
     with pytest.raises(OperationFailed) as caught:
         client.execute("frobnicate")
-    assert (caught.value.code, caught.value.cause) == ("E-QMP", "CommandNotFound: no such thing")
+    assert (caught.value.code, caught.value.cause) == (
+        "E-QMP-REFUSED",
+        "CommandNotFound: no such thing",
+    )
     assert caught.value.what == "QEMU refused frobnicate"
     assert client.execute("query-status") == 1
 

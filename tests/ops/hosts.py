@@ -63,6 +63,7 @@ class Trouble(Enum):
     SILENT = "QEMU's socket does not answer"
     GONE = "nobody listens at QEMU's socket"
     REFUSED = "QEMU refuses the command"
+    NONSENSE = "what QEMU answers to the command is none"
 
 
 class Refusal(Exception):
@@ -212,8 +213,12 @@ class Monitor:
         assert deadline_s > self.clock.monotonic_s()
         host, trouble = self.stream.host, self.stream.trouble
         if trouble is Trouble.REFUSED:
-            raise OperationFailed("E-QMP", f"QEMU refused {command}", cause="GenericError: no")
+            raise OperationFailed(
+                "E-QMP-REFUSED", f"QEMU refused {command}", cause="GenericError: no"
+            )
         host.told.append(command)
+        if trouble is Trouble.NONSENSE:
+            raise OperationFailed("E-QMP", "what answers does not speak QMP")
         if command == "stop":
             host.paused.add(self.uuid)
         elif command == "cont":
@@ -224,7 +229,8 @@ class Monitor:
             raise Unreachable("E-CUT", "the connection was cut")
         if trouble is Trouble.CTRL_C_AFTER:
             raise KeyboardInterrupt
-        self.status = "paused" if self.uuid in host.paused else "running"
+        if trouble is not Trouble.IO_ERROR or command == "cont":
+            self.status = "paused" if self.uuid in host.paused else "running"
         return self.status
 
     def ends(self, deadline_s: float) -> bool:

@@ -333,3 +333,35 @@ def test_the_part_of_an_import_on_a_shared_prefix_stays(stage: Stage) -> None:
     remove(stage)
 
     assert f"{FOLDER}/cut.img.part" in stage.host().files
+
+
+def test_a_vm_that_was_placed_there_during_the_look_keeps_the_host(stage: Stage) -> None:
+    made = vm_ops.create(stage.world, stage.context, raw("web1", host="node2"))
+    probed = answer()
+
+    def meanwhile(nonce: str) -> bytes:
+        with stage.store.transaction() as tx:
+            tx.put_vm(replace(made, host="node1"))
+        return probed(nonce)
+
+    stage.remote.probes["node1"] = meanwhile
+
+    with pytest.raises(errors.Conflict) as caught:
+        remove(stage)
+
+    assert caught.value.code == "E-HOST-BUSY"
+    assert [s.steps[0].name for s in stage.remote.scripts if s.steps[0].host == "node1"] == []
+
+
+def test_a_removal_of_other_images_waits_for_the_script_of_the_one_before(stage: Stage) -> None:
+    stage.remote.upon("ReleaseHost", Trouble.LOST)
+    with pytest.raises(errors.TashiError):
+        remove(stage)
+    with stage.store.transaction() as tx:
+        tx.put_image(replace(tx.state.images["demo.qcow2"], hosts=("node2",)))
+
+    remove(stage)
+
+    fence = stage.remote.scripts[-1].fence
+    ours = stage.context.settings.tashictl
+    assert fence is not None and fence.lock_wait_s > ours.step_timeout_s

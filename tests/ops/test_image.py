@@ -179,3 +179,20 @@ def test_a_full_disk_is_told_with_the_folder_and_what_it_takes(stage: Stage) -> 
     assert FOLDER in error.what
     assert "it takes 8 B" in error.cause
     assert f"df -h {FOLDER}" in error.hint
+
+
+def test_a_host_that_was_removed_meanwhile_is_sent_nothing(stage: Stage) -> None:
+    """A script would claim it for the cluster once more."""
+
+    def removed(_cut: object) -> None:
+        with stage.store.transaction() as tx:
+            tx.remove_host("node2")
+
+    stage.faults.reactions["PlaceImage", "after"] = removed
+
+    done = ops.put(stage.world, stage.context, new(), ["node1", "node2"])
+
+    assert [(name, error.code) for name, error in done.failed] == [("node2", "E-NO-HOST")]
+    assert done.image.hosts == ("node1",)
+    assert stage.host("node2").claimed is None
+    assert stage.host("node2").files == {}

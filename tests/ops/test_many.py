@@ -269,3 +269,16 @@ def test_an_operation_knows_what_its_fellows_learned_of_a_host(stage: Stage) -> 
 
     assert len(stage.remote.scripts) - sent == 4
     assert stage.context.seen["node1"] == 8
+
+
+def test_an_operation_that_was_interrupted_keeps_the_others_from_being_begun(stage: Stage) -> None:
+    def do(_world: World, vm: Vm) -> Vm:
+        if vm.name == "v2":
+            raise errors.Interrupted("E-INTERRUPTED", "interrupted")
+        return vm
+
+    results = run_each(stage.world, limited(stage, 1, 1), vms("a", "a", "a"), do)
+    at_once = run_each(stage.world, limited(stage, 2, 1), vms("a", "a", "a"), do)
+
+    for found in (results, at_once):
+        assert [r.begun for r in found] == [True, True, False]

@@ -185,7 +185,7 @@ def test_a_qemu_that_has_ended_is_no_trouble_of_its_host(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "code"), [(Trouble.REFUSED, "E-QMP"), (Trouble.FAILS, "E-QMP")]
+    ("trouble", "code"), [(Trouble.REFUSED, "E-QMP-REFUSED"), (Trouble.FAILS, "E-QMP")]
 )
 def test_a_qemu_that_refuses_leaves_all_as_it_was(
     stage: Stage, vm: Vm, trouble: Trouble, code: str
@@ -469,3 +469,45 @@ def test_old_journals_of_power_go_and_those_stay_whose_scripts_may_still_arrive(
     act(stage, K.RESET)
 
     assert stage.journals.ids() == (4, 5)
+
+
+def test_a_pause_that_was_done_is_not_done_again(stage: Stage, vm: Vm) -> None:
+    die(stage, "QmpCommand", "after", lambda: act(stage, K.PAUSE))
+
+    recover.settle(stage.world, stage.context, 1)
+
+    assert stage.host().told == ["stop"]
+    assert seen(stage) == (TashiState.Paused, Wanted.PAUSED, False)
+
+
+def test_a_command_that_leads_elsewhere_is_an_error_and_nothing_is_recorded(
+    stage: Stage, vm: Vm
+) -> None:
+    stage.remote.upon("monitor", Trouble.IO_ERROR)
+
+    error = caught(stage, K.PAUSE)
+
+    assert error.code == "E-QMPCOMMAND"
+    assert "io-error" in error.what
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+
+
+def test_an_answer_that_is_none_leaves_open_what_was_done(stage: Stage, vm: Vm) -> None:
+    stage.remote.upon("monitor", Trouble.NONSENSE)
+
+    error = caught(stage, K.PAUSE)
+
+    assert (errors.exit_code_of(error), error.hint) == (6, "tashictl op resume 2")
+    assert seen(stage)[2]
+
+
+def test_a_guest_whose_socket_nobody_reaches_was_not_pressed_and_stays(
+    stage: Stage, vm: Vm
+) -> None:
+    stage.remote.upon("monitor", Trouble.GONE)
+
+    error = caught(stage, K.SHUTDOWN)
+
+    assert (errors.exit_code_of(error), error.code) == (1, "E-AWAITEXIT")
+    assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
+    assert stage.host().running == {vm.uuid}

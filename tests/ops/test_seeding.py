@@ -11,8 +11,9 @@ from tashictl import errors
 from tashictl.model.script import Fault, Reply
 from tashictl.model.steps import PlaceSeed, PutSeed
 from tashictl.model.vm import TashiState, Vm
-from tashictl.ops import recover
+from tashictl.ops import count, recover
 from tashictl.ops import vm as ops
+from tashictl.ops.many import Watcher
 from tests.ops.hosts import Trouble
 from tests.ops.looks import nothing_is_left
 from tests.ops.stage import Stage, raw
@@ -278,4 +279,15 @@ def test_a_vm_that_is_to_go_needs_its_seed_no_more(stage: Stage) -> None:
 
     ops.create(stage.world, stage.context, raw("web2"))
 
+    assert stage.seeds_left() == []
+
+
+def test_each_of_several_vms_gets_its_own_seed(stage: Stage) -> None:
+    results = count.create_many(
+        stage.world, stage.context, raw("web", count="3", **SEED), Watcher()
+    )
+
+    made = [r.after for r in results if r.after]
+    assert [vm.state for vm in made] == [TashiState.Running] * 3
+    assert len({placed(stage, vm) for vm in made}) == 3
     assert stage.seeds_left() == []
