@@ -96,6 +96,10 @@ def test_without_a_bridge_network_neither_root_nor_tun_nor_ip_nor_a_bridge_is_ne
     assert not {"tap", "bridge vmbr", "sockets"} & set(found)
 
 
+def test_a_clock_that_is_right_is_not_behind_by_nothing() -> None:
+    assert check(with_facts(clock_offset_s=-0.2))["clock"].seen == "+0 s"
+
+
 @pytest.mark.parametrize(
     ("seen", "name", "remedy"),
     [
@@ -250,7 +254,3 @@ def test_the_same_finding_of_several_hosts_is_told_once() -> None:
         (["h1", "h2"], one),
         (["h1"], other),
     ]
-
-
-def test_a_clock_that_is_right_is_not_behind_by_nothing() -> None:
-    assert check(with_facts(clock_offset_s=-0.2))["clock"].seen == "+0 s"
