@@ -230,20 +230,31 @@ def _grouped(failed: Sequence[Result]) -> list[TashiError]:
     groups: dict[tuple[object, ...], list[tuple[str, TashiError]]] = {}
     for result in failed:
         assert result.error is not None
-        error = errors_text.translated(result.error)
-        key = (type(error), error.code, error.what, error.cause, error.hint, error.host)
-        groups.setdefault(key, []).append((result.before.name, error))
+        error, name = errors_text.translated(result.error), result.before.name
+        what = error.what.removeprefix(f"{name}: ")
+        place = error.host if what == error.what else None  # what the VM did is no host's trouble
+        key = (type(error), error.code, what, error.cause, _for_any(error.hint, name), place)
+        groups.setdefault(key, []).append((name, error))
     return [_one_of(members) for members in groups.values()]
 
 
 def _one_of(members: Sequence[tuple[str, TashiError]]) -> TashiError:
-    first = members[0][1]
+    name, first = members[0]
+    if len(members) > 1:
+        first.what = first.what.removeprefix(f"{name}: ")
+        first.hint = _for_any(first.hint, name)
+        first.host = first.host if len({error.host for _, error in members}) == 1 else None
     listed = ", ".join(name for name, _ in members[:_NAMED])
     more = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
     if len(members) > 1 or not re.search(rf"\b{re.escape(listed)}\b", first.what):
         first.what = f"{listed}{more}: {first.what}"
     first.leftovers = tuple(left for _, error in members for left in error.leftovers)
     return first
+
+
+def _for_any(hint: str, name: str) -> str:
+    """A hint that does for any of several VMs."""
+    return re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "NAME", hint)
 
 
 # -- the table
@@ -307,6 +318,7 @@ def _colour(verb: Verb, result: Result) -> str:
 
 def _why(verb: Verb, result: Result) -> str:
     if result.error is not None:
-        return errors_text.translated(result.error).what if result.begun else ""
+        what = errors_text.translated(result.error).what if result.begun else ""
+        return what.removeprefix(f"{result.before.name}: ")
     waits = result.after is not None and _waits(verb, result)
     return (result.after.reason or "") if waits and result.after is not None else ""

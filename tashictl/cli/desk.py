@@ -54,9 +54,10 @@ class Desk(Struct, frozen=True, kw_only=True):
 
 def no_cluster(folder: str) -> InvalidRequest:
     """The error for a cluster directory that was not made yet."""
-    return InvalidRequest(
-        "E-CLUSTER", f"no cluster in {folder}", hint=f"tashictl init {folder}, or --cluster DIR"
-    )
+    import shlex
+
+    hint = f"tashictl init {shlex.quote(folder)}, or --cluster DIR"
+    return InvalidRequest("E-CLUSTER", f"no cluster in {folder}", hint=hint)
 
 
 def sit_down(face: Globals) -> Desk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from pathlib import Path
 
 import click
@@ -33,7 +34,9 @@ def command(face: Globals, directory: str | None, local: bool) -> None:
     config = folder / "Tashi.cfg"
     if config.exists():
         raise Conflict(
-            "E-EXISTS", f"{config} exists already", hint=f"tashictl --cluster {folder} host list"
+            "E-EXISTS",
+            f"{config} exists already",
+            hint=f"tashictl --cluster {shlex.quote(str(folder))} host list",
         )
     cluster = secrets.token_hex(6)
     head = _CONFIG.format(cluster=cluster)

@@ -160,7 +160,8 @@ def destroy(face: Globals, names: tuple[str, ...], basename: str | None) -> int:
     with bulk.opened(face, names, basename) as job:
         if face.dry_run:
             return dry.destroy(face, job.world, job.context, job.chosen)
-        ask.confirm(face, f"destroy {job.listed}: what their overlays hold is lost")
+        whose = "its" if len(job.chosen) == 1 else "their"
+        ask.confirm(face, f"destroy {job.listed}: what {whose} overlays hold is lost")
         return bulk.run(
             job,
             bulk.Verb(name="destroy", done="destroyed"),

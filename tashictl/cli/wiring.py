@@ -26,7 +26,6 @@ from tashictl.adapters.store.tiny import TinyStore
 from tashictl.adapters.who import SystemWho
 from tashictl.cli.desk import Desk, no_cluster
 from tashictl.cli.progress import Progress
-from tashictl.errors import InvalidRequest
 from tashictl.model.inventory import Inventory
 from tashictl.ops.context import Context
 from tashictl.ops.ports import Remote, Store, World
@@ -52,11 +51,10 @@ def inventory_of(desk: Desk) -> Inventory:
 def context_of(desk: Desk, inventory: Inventory | None = None) -> Context:
     """What operations decide with."""
     if not desk.settings.tashictl.cluster_id:
-        raise InvalidRequest(
-            "E-CLUSTER",
-            f"no [Tashictl] clusterId in {desk.folder}/Tashi.cfg",
-            hint=f"tashictl init {desk.folder}, or --cluster DIR",
-        )
+        missing = no_cluster(desk.folder)
+        if Path(desk.state_folder).is_dir():
+            missing.what = f"no [Tashictl] clusterId in {desk.folder}/Tashi.cfg"
+        raise missing
     own = [Path(desk.folder) / "templates"]
     return Context(
         settings=desk.settings,

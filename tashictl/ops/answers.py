@@ -11,6 +11,8 @@ from tashictl.errors import (
     Unreachable,
 )
 from tashictl.model.script import Fault, Reply
+from tashictl.model.steps import CreateOverlay, Step
+from tashictl.planning.shell import quote
 
 
 def unreachable(host: str, reply: Reply) -> TashiError:
@@ -45,6 +47,18 @@ def failed(step: str, host: str, reply: Reply) -> StepFailed:
         f"{step} failed on {host}",
         cause=cause or f"exit code {reply.rc}",
         host=host,
+    )
+
+
+def step_failed(step: Step, host: str, cause: str) -> StepFailed:
+    """The error for a step of a script that the host answered with no."""
+    hint = f"tashictl host check {host}"
+    if isinstance(step, CreateOverlay):
+        image = step.base.removeprefix(f"{step.image_folder}/")
+        again = f"tashictl image import FILE --name {quote(image)} --host {host}"
+        hint = f"{again}   if the image is gone there\n{hint}"
+    return StepFailed(
+        f"E-{step.name.upper()}", f"{step.name} failed on {host}", cause=cause, hint=hint, host=host
     )
 
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from tashictl.errors import StepFailed
 from tashictl.model.operation import Begun, Pivoted, StepEnded
 from tashictl.model.script import Reply, Script
 from tashictl.model.settings import TashictlSettings
@@ -243,12 +242,7 @@ class Execution:
         for index, step in zip(batch.indexes, batch.steps, strict=True):
             said = answer.steps.get(index)
             if said is not None and said.rc not in (None, 0):
-                raise StepFailed(
-                    f"E-{step.name.upper()}",
-                    f"{step.name} failed on {host}",
-                    cause=said.message or f"exit code {said.rc}",
-                    host=host,
-                )
+                raise answers.step_failed(step, host, said.message or f"exit code {said.rc}")
         if answer.refused:
             self.unsent.update(batch.indexes)
             raise answers.refusal(host, answer.refused[0], " ".join(answer.refused[1:]))

@@ -255,7 +255,7 @@ def destroy(world: World, context: Context, name: str) -> Vm:
         stack.enter_context(world.locks.vm(vm.id))
         current = world.store.read().vms.get(vm.id)
         if current is None:
-            raise no_such_vm(name)
+            raise no_such_vm(vm.name)
         if current.host is not None:
             stack.enter_context(world.locks.host_shared(current.host))
         old = finish.take_old(world, current, stack)

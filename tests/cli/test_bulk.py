@@ -186,6 +186,22 @@ def test_the_same_error_on_several_is_told_once_with_their_names(office: Office)
     assert text.err.count("left:") == 3
 
 
+def test_guests_that_ignore_their_button_are_told_of_once_wherever_they_are(
+    office: Office,
+) -> None:
+    office.ok("vm", "create", "web", *DISK, "--count", "3")
+    for host in office.remote.hosts.values():
+        host.presses = 10**9
+
+    done = office.run("vm", "shutdown", "web-*", "--timeout", "1")
+
+    assert done.code == 1
+    assert done.err.count("E-SHUTDOWN-TIMEOUT") == 1
+    assert "web-0, web-1, web-2: the guest did not go within 1 s\n" in done.err
+    assert "tashictl vm shutdown NAME --timeout 600" in done.err
+    assert " · the guest did not go within 1 s" in done.out
+
+
 def test_all_that_fail_in_different_ways_give_the_code_of_the_contract(office: Office) -> None:
     office.ok("vm", "create", "web", *DISK, "--count", "2")
     office.remote.down.add("node2")

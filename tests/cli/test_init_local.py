@@ -73,6 +73,7 @@ def test_a_user_has_all_folders_below_his_own_and_a_vm_can_be_created(laptop: Of
     made = laptop.ok(*CREATE)
     assert f"web1 is Running on {NAME}" in made.out
     assert "· ssh -p 22000 root@127.0.0.1" in made.err
+    assert " at 127.0.0.1:22000   (" in made.out
     assert "127.0.0.1:22000" in laptop.ok("vm", "list").out
     (nic,) = laptop.ok("vm", "show", "web1", "-o", "json").json()["nics"]
     assert (nic["ssh_port"], nic["ip"]) == (22000, None)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tashictl.cli import desk
 from tests.cli.office import CREATE, Office, own
 from tests.ops.hosts import Trouble
 from tests.ops.test_host import answer
@@ -58,9 +59,17 @@ def test_without_a_cluster_every_noun_says_how_to_make_one(
     done = bare.run(*words)
 
     assert done.code == 2
-    assert "error[E-CLUSTER]" in done.err
+    assert f"error[E-CLUSTER]: no cluster in {bare.folder}\n" in done.err
     assert "tashictl init" in done.err
     assert not bare.folder.exists()
+
+
+def test_a_folder_with_a_space_is_quoted_in_what_to_type(bare: Office) -> None:
+    folder = str(bare.home / "a b")
+
+    assert f"tashictl init '{folder}'," in desk.no_cluster(folder).hint
+    bare.ok("init", folder)
+    assert f"tashictl --cluster '{folder}' host list" in bare.run("init", folder).err
 
 
 # -- vm

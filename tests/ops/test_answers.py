@@ -3,6 +3,7 @@ import pytest
 from tashictl import errors
 from tashictl.model.script import Fault, Reply
 from tashictl.ops import answers
+from tests.planning.script_cases import STEPS
 
 
 @pytest.mark.parametrize("fault", list(Fault))
@@ -66,3 +67,13 @@ def test_a_step_of_ours_that_failed_tells_the_last_of_what_the_host_said() -> No
     assert error.cause.endswith("no space")
     assert len(error.cause) == 500
     assert answers.failed("PutImage", "node1", Reply(rc=3)).cause == "exit code 3"
+
+
+def test_a_step_that_failed_has_a_next_step_also_for_an_image_that_is_gone() -> None:
+    overlay = STEPS["create-overlay"]
+    gone = answers.step_failed(overlay, "node1", "no image")
+
+    assert "tashictl image import FILE --name 'a b.qcow2' --host node1" in gone.hint
+    assert gone.hint.endswith("tashictl host check node1")
+    assert answers.step_failed(STEPS["add-tap"], "node1", "no").hint == "tashictl host check node1"
+    assert answers.refusal("node1", "folder", "/x").hint == "tashictl host check node1"

@@ -288,6 +288,13 @@ def test_what_was_killed_is_put_right(
         assert stage.host().empty
 
 
+def test_one_whose_interrupted_end_was_finished_first_is_named(stage: Stage, vm: Vm) -> None:
+    die(stage, "RemoveTap", "after", lambda: act(stage, K.SHUTDOWN))
+
+    with pytest.raises(errors.NoSuchTarget, match="no VM 'web1'"):
+        power.act(stage.world, stage.context, "1", K.PAUSE)
+
+
 @pytest.mark.parametrize("moment", ["before", "sent", "after"])
 @pytest.mark.parametrize(("kind", "step"), MONITOR)
 def test_what_was_killed_can_be_destroyed(

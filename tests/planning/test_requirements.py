@@ -96,6 +96,10 @@ def test_without_a_bridge_network_neither_root_nor_tun_nor_ip_nor_a_bridge_is_ne
     assert not {"tap", "bridge vmbr", "sockets"} & set(found)
 
 
+def test_a_clock_that_is_right_is_not_behind_by_nothing() -> None:
+    assert check(with_facts(clock_offset_s=-0.2))["clock"].seen == "+0 s"
+
+
 @pytest.mark.parametrize(
     ("seen", "name", "remedy"),
     [

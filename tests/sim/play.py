@@ -116,15 +116,16 @@ _DEFINITE = {
     "wipe": {"ok"},
     "seeded": {"ok", "E-EXISTS"},
     "destroy": {"ok", "E-NO-VM"},
-    "resume": {"ok", "nothing", "E-EXEC"},  # the fault may have ended its QEMU
+    "resume": {"ok", "nothing", "E-QMP-SILENT"},  # the fault may have ended its QEMU
     "undo": {"ok", "nothing", "E-FORWARD"},
     "check": {"ok"},
     "pend": {"ok", "E-EXISTS"},
     "schedule": {"ok"},
     "import": {"ok", "E-BUSY"},  # a script that has stalled holds the host's lock
-    "pause": {"ok", "E-NO-VM", "E-STATE", "E-EXEC"},  # its QEMU may have been ended by the fault
-    "unpause": {"ok", "E-NO-VM", "E-STATE", "E-EXEC"},
-    "reset": {"ok", "E-NO-VM", "E-STATE", "E-EXEC"},
+    # The fault may have ended its QEMU.
+    "pause": {"ok", "E-NO-VM", "E-STATE", "E-QMP-SILENT"},
+    "unpause": {"ok", "E-NO-VM", "E-STATE", "E-QMP-SILENT"},
+    "reset": {"ok", "E-NO-VM", "E-STATE", "E-QMP-SILENT"},
     "shutdown": {"ok", "E-NO-VM", "E-STATE"},
 }
 
