@@ -164,8 +164,14 @@ def _told(face: Globals, done: Imported) -> int:
         "E-PARTIAL",
         f"{image.name} did not reach " + ", ".join(host for host, _ in done.failed),
         cause="; ".join(str(error) for _, error in done.failed),
-        hint="repeat the import: what is there already is not sent again",
+        hint=_way_on(done),
     )
+
+
+def _way_on(done: Imported) -> str:
+    if any(error.code == "E-PLACEIMAGE" for _, error in done.failed):
+        return "what lies there under that name may be used: --name OTHER, or remove it there"
+    return "repeat the import: what is there already is not sent again"
 
 
 def _name_problems(name: str) -> list[TashiError]:
@@ -231,6 +237,11 @@ def _described(face: Globals, source: BinaryIO, file: _File) -> Content:
     ]
     raise_all(problems)
     image = images.describe(file.name, head, size_bytes, digests["sha256"].hexdigest())
+    if image_kinds.is_cut(image):
+        progress.Progress(face).warn(
+            f"{file.path}: as a raw disk {size_bytes} bytes are no whole number of 512-byte "
+            "sectors: it may be cut short, or no disk at all"
+        )
     if image_kinds.is_iso(head):
         note = "as a disk it boots only if it is a hybrid"
         progress.Progress(face).note(f"{file.name} is a CD: {note}")

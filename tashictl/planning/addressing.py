@@ -30,6 +30,16 @@ def address(text: str) -> str:
     return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
 
 
+def inside(ip: str, cidr: str) -> bool:
+    """Whether a guest may have an address in a network: not the network's, nor its broadcast."""
+    network = ipaddress.ip_network(cidr)
+    found = ipaddress.ip_address(ip)
+    if found not in network:
+        return False
+    ends = (network.network_address, network.broadcast_address)
+    return found not in ends or network.num_addresses <= 2 or found.version == 6
+
+
 def check_mac(text: str) -> str:
     """A unicast MAC address in lower case; raises ValueError."""
     mac = text.lower()

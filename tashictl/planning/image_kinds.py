@@ -7,9 +7,11 @@ import re
 from msgspec import Struct
 
 from tashictl.errors import InvalidRequest
+from tashictl.model.image import Image
 from tashictl.planning.shell import quote
 
 LOOK_BYTES = 36 << 10  # an ISO 9660 image says so at 32 KiB
+_SECTOR_BYTES = 512
 _HEX = {"sha256": 64, "sha512": 128}
 _HEX_DIGITS = re.compile(r"[0-9a-f]+")
 
@@ -103,6 +105,11 @@ def refuse_unfit(file: str, head: bytes) -> None:
             "to a page about it",
             hint=f"look at it (head {quote(file)}), then fetch it again: curl -fLO ADDRESS",
         )
+
+
+def is_cut(image: Image) -> bool:
+    """Whether it is raw and no whole number of sectors: cut short, or no disk at all."""
+    return image.format == "raw" and image.size_bytes % _SECTOR_BYTES != 0
 
 
 def is_iso(head: bytes) -> bool:

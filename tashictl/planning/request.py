@@ -273,12 +273,34 @@ def _look_up_nics(
                 )
             )
         seen.add(network.id)
+        problems += _address_problems(wish.ip, network, picture)
         if wish.mac in taken:
             problems.append(
                 Conflict("E-MAC-IN-USE", f"{wish.mac} is the address of {taken[wish.mac]}")
             )
         mac = wish.mac or next(m for m in macs if m not in taken)
         yield NicSpec(index=index, network=network.id, mac=mac, ip=wish.ip)
+
+
+def _address_problems(ip: str | None, network: Network, picture: Picture) -> Iterator[TashiError]:
+    """An address that is asked for lies in its network, and nobody else has it there."""
+    if ip is None:
+        return
+    cidr = network.cidr6 if ":" in ip else network.cidr
+    if cidr is not None and not addressing.inside(ip, cidr):
+        yield InvalidRequest(
+            "E-NIC",
+            f"{ip} is no address of {network.name}",
+            cause=f"its network is {cidr}",
+            hint=f"--nic {network.name}:ADDRESS, or without one",
+        )
+    for vm in picture.cluster.vms:
+        if any(nic.ip == ip and nic.network == network.id for nic in vm.spec.nics):
+            yield Conflict(
+                "E-ADDRESS-IN-USE",
+                f"{ip} is the address of {vm.name} on {network.name}",
+                hint=f"tashictl vm show {vm.name}",
+            )
 
 
 def _network(wish: NicWish, picture: Picture, problems: list[TashiError]) -> Network | None:

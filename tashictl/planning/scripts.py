@@ -73,10 +73,14 @@ put "$D/manifest.json" 640 {manifest}"$s" """
 
 _PLACE = r"""has() {{ [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = {sha256} ]; }}
 if [ -e {path} ]; then
-  has {path} || die {path}' is there with other content'
+  has {path} || {{ rm -f {part}; die {path}' is there with other content'; }}
   rm -f {part}; exit 0
 fi
 has {part} || die {part}' has not the expected sha256'
+if [ "$(head -c 3 {part})" = QFI ]; then # 3: only leaks; 63: cannot be checked; 127: no tool
+  qemu-img check -q -f qcow2 {part} >/dev/null 2>&1
+  case $? in 0|3|63|127) ;; *) rm -f {part}; die 'the image is damaged, says qemu-img check';; esac
+fi
 sync {part} && mv -f {part} {path}"""
 
 _PLACE_SEED = r"""has() {{ [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = {sha256} ]; }}

@@ -112,7 +112,7 @@ def _told_end(step: Step, data: Mapping[str, str], message: str) -> tuple[str, s
         case PressPowerButton():
             pressed = data.get("pressed", "–")
             went = f"pressed {pressed}, the guest went"
-            return "button", "not pressed, the guest had ended" if pressed == "0 times" else went
+            return "button", "not pressed, the guest had ended" if pressed == "never" else went
         case KillQemu():
             return "qemu", f"pid {data['pid']} ended" if "pid" in data else "was not running"
         case RemoveTap(tap=tap):

@@ -82,3 +82,19 @@ def test_any_text_is_read_or_refused_and_what_is_read_is_in_normal_form(text: st
     assert ip is None or str(ipaddress.ip_address(ip)) == ip
     assert set(ip or "") <= set("0123456789abcdef.:")
     assert mac is None or addressing.check_mac(mac) == mac
+
+
+@pytest.mark.parametrize(
+    ("ip", "cidr", "fits"),
+    [
+        ("10.0.0.5", "10.0.0.0/24", True),
+        ("10.0.1.5", "10.0.0.0/24", False),
+        ("10.0.0.0", "10.0.0.0/24", False),
+        ("10.0.0.255", "10.0.0.0/24", False),
+        ("10.0.0.0", "10.0.0.0/31", True),
+        ("fd00::1", "fd00::/64", True),
+        ("fd01::1", "fd00::/64", False),
+    ],
+)
+def test_an_address_lies_in_its_network(ip: str, cidr: str, fits: bool) -> None:
+    assert addressing.inside(ip, cidr) is fits

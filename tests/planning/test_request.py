@@ -350,3 +350,24 @@ def test_no_text_at_all_makes_it_raise(
 
     assert problems
     assert all(isinstance(p, InvalidRequest | Conflict) for p in problems)
+
+
+def test_an_address_that_is_asked_for_lies_in_its_network_and_is_nobody_elses() -> None:
+    lan = replace(LAN, cidr="10.0.0.0/24")
+    there = vm(
+        "db1",
+        id=7,
+        spec=VmSpec(nics=(NicSpec(index=0, network=lan.id, mac=MACS[2], ip="10.0.0.9"),)),
+    )
+    held = picture()
+    held = replace(
+        held,
+        inventory=replace(held.inventory, networks=(lan,)),
+        cluster=replace(held.cluster, vms=(there,), networks=(lan,)),
+    )
+
+    assert codes(check(held, nics=("lan:10.0.0.5",))[1]) == []
+    outside, taken = (check(held, nics=(f"lan:{ip}",))[1] for ip in ("10.0.1.5", "10.0.0.9"))
+    assert (codes(outside), exit_code_of(outside[0])) == (["E-NIC"], 2)
+    assert (codes(taken), exit_code_of(taken[0])) == (["E-ADDRESS-IN-USE"], 5)
+    assert "db1" in taken[0].what

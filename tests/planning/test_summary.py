@@ -78,7 +78,7 @@ def test_what_is_told_of_a_step_that_was_done(
     [
         ("once", "pressed once, the guest went"),
         ("3 times", "pressed 3 times, the guest went"),
-        ("0 times", "not pressed, the guest had ended"),
+        ("never", "not pressed, the guest had ended"),
     ],
 )
 def test_a_button_that_nobody_had_to_press_is_not_told_as_pressed(pressed: str, words: str) -> None:
