@@ -224,3 +224,19 @@ def test_a_part_with_other_content_is_not_taken_for_ours(
     assert first.rc in (0, 1), str(first)
     assert first.rc == 0 or send(cluster, path, "--host", "h1").rc == 0
     assert there(lab.host("h1"), path)
+
+
+def test_a_qcow2_that_was_cut_short_before_it_came_here_is_refused_by_the_hosts(
+    lab: Lab, cluster: Tashictl, guest_image: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.qcow2"
+    cut.write_bytes(guest_image.read_bytes()[: 3 << 20])
+
+    done = send(cluster, cut)
+
+    assert done.rc == 1
+    assert "the image is damaged" in done.err
+    for host in lab.hosts:
+        names = [p.name for p in (host.root / FOLDER).iterdir()]
+        assert [n for n in names if n.startswith("cut")] == []
+    assert "cut.qcow2" not in cluster.run("image", "list", "-o", "name").out
