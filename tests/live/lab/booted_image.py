@@ -20,7 +20,6 @@ from tashictl.adapters.demo import parts
 from tests.live.lab import guest, needs
 
 SUITE = "bookworm"
-MIRROR = "http://deb.debian.org/debian"
 DISK_BYTES = 4 << 30  # sparse
 PACKAGES = (
     *("systemd-sysv", "dbus", "libpam-systemd", "udev", "openssh-server", "sudo"),
@@ -168,7 +167,7 @@ def _build_into(work: Path) -> None:
     spaces = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"]
     spaces += ["--kill-child=KILL", "--propagation", "private", "--"]
     include = f"--include={','.join(PACKAGES)}"
-    _tool(*spaces, "debootstrap", "--variant=minbase", include, SUITE, root, MIRROR)
+    _tool(*spaces, "debootstrap", "--variant=minbase", include, SUITE, root, *_mirror())
     _furnish(root)
     for name, place in (("vmlinuz", "vmlinuz-*"), ("initrd.img", "initrd.img-*")):
         shutil.copyfile(next((root / "boot").glob(place)), work / name)
@@ -176,6 +175,18 @@ def _build_into(work: Path) -> None:
     with disk.open("wb") as handle:
         handle.truncate(DISK_BYTES)
     _tool("mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1", "-d", root, disk)
+
+
+def _mirror() -> list[str]:
+    """Where this machine itself gets that suite from; empty for debootstrap's own default."""
+    wanted = ("--format", "$(REPO_URI)", f"Codename: {SUITE}", "Component: main")
+    try:
+        asked = subprocess.run(
+            ["apt-get", "indextargets", *wanted], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return asked.stdout.split()[:1]
 
 
 def _furnish(root: Path) -> None:
