@@ -12,14 +12,6 @@ from tests.ops.stage import Stage, raw
 STEPS = ("KillQemu", "RemoveTap", "RemoveDir")
 
 
-@pytest.fixture
-def vm(stage: Stage) -> Vm:
-    made = ops.create(stage.world, stage.context, raw())
-    stage.events.clear()
-    stage.remote.scripts.clear()
-    return made
-
-
 def test_a_destroyed_vm_leaves_nothing(stage: Stage, vm: Vm) -> None:
     last = ops.destroy(stage.world, stage.context, "web1")
 
