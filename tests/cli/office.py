@@ -19,7 +19,7 @@ from tashictl.adapters.store.tiny import TinyStore
 from tashictl.cli import main, options, wiring
 from tashictl.model.host import HostRecord
 from tests.cli import stage as face
-from tests.ops import hosts
+from tests.ops import hosts, remote
 from tests.ops import stage as world
 
 INVENTORY = """\
@@ -63,7 +63,7 @@ class Office:
         patch.setenv("HOME", str(home))
         self.clock = world.Clock()
         journals = FileJournals(f"{self.folder}/state/journal", self.clock)
-        self.remote = hosts.Remote(journals, self.clock, [])
+        self.remote = remote.Remote(journals, self.clock, [])
         self.remote.hosts = {n: hosts.Host() for n in ("node1", "node2", "node3")}
         patch.setattr(wiring, "Dispatch", lambda _transports: self.remote)
         patch.setattr(wiring, "qmp", hosts.Qmp(self.clock))

@@ -29,7 +29,8 @@ from tashictl.model.state import State
 from tashictl.ops import ports
 from tashictl.ops.context import Context
 from tashictl.planning.request import RawVm
-from tests.ops.hosts import Host, Qmp, Remote
+from tests.ops.hosts import Host, Qmp
+from tests.ops.remote import Remote
 
 CLUSTER = "0123456789ab"
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
