@@ -127,6 +127,7 @@ def started(
     else:
         (folder / "demo.qcow2").symlink_to(base)
     subprocess.run([*make, "raw", str(folder / "data" / "big.img"), "1M"], check=True)
+    subprocess.run([*make, "raw", str(folder / "seed.iso"), "1M"], check=True)
     # The header names no base: it is the command line that does.
     subprocess.run([*make, "qcow2", str(folder / "disk0.qcow2"), "64M"], check=True)
     os.mkfifo(folder / "monitor.in")

@@ -32,7 +32,6 @@ write_files:
 """
 BOOT_S = 120
 KILLED = -signal.SIGKILL
-ELSEWHERE = "10.99.7.5"  # an address that only one host knows a way to
 
 
 @pytest.fixture(scope="module")
@@ -299,16 +298,17 @@ def test_a_pending_vm_gets_its_seed_when_schedule_starts_it(
 def test_ssh_that_only_the_host_can_reach_is_found_through_it(
     lab: Lab, tashictl: Tashictl, key: Path, blank: str
 ) -> None:
-    lab.host("h1").run(f"ip addr add {ELSEWHERE}/32 dev lo", check=True)
+    address = f"{lab.wiring.vm_subnet}.77"  # only h1 knows a way to it
+    lab.host("h1").run(f"ip addr add {address}/32 dev lo", check=True)
     try:
-        argv = ("vm", "create", "web5", "--disk", blank, "--nic", f"lan:{ELSEWHERE}")
+        argv = ("vm", "create", "web5", "--disk", blank, "--nic", f"lan:{address}")
         wait = ("--ssh-key", f"{key}.pub", "--wait", "ssh", "--timeout", "20")
         made = tashictl.run(*argv, "--host", "h1", *wait)
     finally:
-        lab.host("h1").run(f"ip addr del {ELSEWHERE}/32 dev lo")
+        lab.host("h1").run(f"ip addr del {address}/32 dev lo")
 
-    assert f"web5 is Running on h1 at {ELSEWHERE}" in made.out
-    assert f"ssh -J root@{lab.host('h1').address} root@{ELSEWHERE}" in made.err
+    assert f"web5 is Running on h1 at {address}" in made.out
+    assert f"ssh -J root@{lab.host('h1').address} root@{address}" in made.err
 
 
 def test_an_address_is_learned_from_the_neighbour_table_of_the_host(
