@@ -71,7 +71,7 @@ def _looked_at(world: World, context: Context, vm: Vm) -> Observed:
     status = monitor.status_of(world, context, vm.host or "", socket, vm.uuid)
     if status is None:
         raise Unreachable(
-            "E-EXEC",
+            monitor.SILENT,
             f"the QEMU of {vm.name} does not answer",
             cause="it has ended, or its socket cannot be reached",
             hint=f"tashictl host check {vm.host}\n"

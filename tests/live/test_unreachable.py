@@ -22,7 +22,7 @@ AWAY: dict[str, tuple[Callable[[Host], None], str]] = {
 @pytest.fixture(scope="module")
 def lab(machine: None) -> Iterator[Lab]:
     """Hosts whose /var/lib/tashi is a disk that is soon full."""
-    with Lab(2, tashi_mib=8) as raised:
+    with Lab(2, tashi_mib=32) as raised:
         yield raised
 
 

@@ -266,7 +266,7 @@ def test_a_qemu_that_nobody_reaches_is_not_said_to_have_ended(stage: Stage, vm: 
 
     error = caught(stage, K.UNPAUSE)
 
-    assert errors.exit_code_of(error) == 6
+    assert (errors.exit_code_of(error), error.code) == (6, "E-QMP-SILENT")
     assert "destroy" not in error.hint
     assert seen(stage) == (TashiState.Running, Wanted.RUNNING, False)
 
