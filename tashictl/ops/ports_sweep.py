@@ -1,0 +1,74 @@
+"""What the sweep needs beside the `World`: the book of events and problems, the history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from msgspec import Struct
+
+from tashictl.model.event import Event, Problem
+from tashictl.model.sample import Counters, Point
+
+
+class Book(Protocol):
+    """Events and problems, kept beside the state; bounded. Raises OperationFailed E-BOOK."""
+
+    def write(self, events: Iterable[Event]) -> tuple[Event, ...]:
+        """Append durably; the events with the ids that they got."""
+        ...
+
+    def events(self, limit: int = 200, since: str | None = None) -> tuple[Event, ...]:
+        """The last events, from old to new; `since` is ISO-8601 UTC."""
+        ...
+
+    def problems(self) -> dict[str, Problem]:
+        """What is wrong, by id, as it was last found; with those that people know of."""
+        ...
+
+    def settle(
+        self, found: Iterable[Problem], looked_at: Collection[str], whole: bool, at: str
+    ) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+        """Take in what a round found; returns what is new and what is gone.
+
+        A problem that was not found again is gone if its `scope` is in `looked_at`, or if it has
+        none and the round was a `whole` one. Since when and acknowledgement of what stays are kept.
+        """
+        ...
+
+    def acknowledge(self, ids: Collection[str], by: str, at: str, why: str) -> None:
+        """Somebody knows of these problems: a sweep does not tell them any more, until gone."""
+        ...
+
+
+class History(Protocol):
+    """What was measured, kept beside the state; bounded. Raises OperationFailed E-HISTORY."""
+
+    def last(self) -> Mapping[str, Counters]:
+        """The newest counters of every subject (``host:node1``, ``vm:<uuid>``)."""
+        ...
+
+    def append(self, counters: Mapping[str, Counters], points: Sequence[Point]) -> None:
+        """Keep the counters in place of older ones of the same subjects, and the points."""
+        ...
+
+    def forget(self, subjects: Collection[str]) -> None:
+        """Drop the counters of what is gone; its points stay until they are too old."""
+        ...
+
+
+class SweepLocks(Protocol):
+    """One sweep at a time: a whole one excludes all others, a shard its own and whole ones."""
+
+    def sweep(self, shard: tuple[int, int] | None) -> AbstractContextManager[None]:
+        """Hold it; raises Conflict E-SWEEPING at once when another sweep runs, and names it."""
+        ...
+
+
+class Books(Struct, frozen=True, kw_only=True):
+    """All of these together."""
+
+    book: Book
+    history: History
+    locks: SweepLocks
