@@ -55,7 +55,7 @@ class Scene(Struct, frozen=True, kw_only=True):
 
     def is_stale(self, at: str | None) -> bool:
         """Whether what was seen at `at` is too old to rely on; never seen is too old."""
-        return text.is_older(at, self.now, self.settings.cluster.allow_decayed_s)
+        return text.is_older(at, self.now, self.settings.decayed_after_s)
 
     def network_name(self, network_id: int) -> str:
         """The network's name, or its id where the inventory knows it no more."""

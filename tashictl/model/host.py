@@ -99,7 +99,8 @@ class HostFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class HostRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A host as the database keeps it: decisions of the operator and the last observation.
 
-    `seen_operation` is the last operation that is known to have reached it.
+    `seen_operation` is the last operation that is known to have reached it. `fingerprint` is what
+    a sweep saw of what the facts were read from: another one means to read them anew.
     """
 
     id: int
@@ -111,3 +112,4 @@ class HostRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     notes: str = ""
     facts: HostFacts | None = None
     seen_operation: int = 0
+    fingerprint: str = ""

@@ -98,6 +98,7 @@ class ClusterSettings(Struct, frozen=True, kw_only=True):
     allow_decayed_s: float = 30.0  # allowDecayed
     expire_host_time_s: float = 30.0  # expireHostTime
     allow_mismatched_versions: bool = False  # allowMismatchedVersions
+    on_host_reboot: str = "hold"  # onHostReboot: restart, hold, forget
 
 
 class TashictlSettings(Struct, frozen=True, kw_only=True):
@@ -115,6 +116,8 @@ class TashictlSettings(Struct, frozen=True, kw_only=True):
     backups: int = 20  # backups: old states that are kept
     parallel: int = 16  # parallel: hosts that are worked on at once
     per_host: int = 4  # perHost: VMs on one host that are worked on at once
+    sweep_interval_s: float = 60.0  # sweepInterval: how often cron runs `sweep`
+    sweep_timeout_s: float = 300.0  # sweepTimeout: after it a sweep begins nothing more
 
 
 class DnsSettings(Struct, frozen=True, kw_only=True):
@@ -189,6 +192,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     stats: StatsSettings = StatsSettings()
     hooks: tuple[str, ...] = ()  # [Primitive] hook<n>, by number
     raw: tuple[RawOption, ...] = ()  # logging and what is only kept
+
+    @property
+    def decayed_after_s(self) -> float:
+        """When a picture of a host or VM is too old: allowDecayed, or 2.5 sweeps if that is longer.
+
+        A sweep may be late, and one may be missed.
+        """
+        return max(self.cluster.allow_decayed_s, 2.5 * self.tashictl.sweep_interval_s)
 
     @property
     def image_folder(self) -> str:

@@ -19,10 +19,11 @@ from tashictl.ops.ports import Journal, Transaction, World
 def refuse_stale(state: State) -> None:
     """Raise NotPermitted when a host has proved the database to be an old copy."""
     if state.meta.stale:
-        raise _old_database(state.meta.stale)
+        raise old_database(state.meta.stale)
 
 
-def _old_database(cause: str) -> NotPermitted:
+def old_database(cause: str) -> NotPermitted:
+    """The error for a database that a host, or a journal, proves to be an old copy."""
     return NotPermitted(
         "E-OLD-DATABASE",
         "the database is an old copy: nothing may be changed",
@@ -84,7 +85,7 @@ def new_journal(world: World, header: Header, *entries: Entry) -> Journal:
     left = world.journals.read(header.id)
     if left is not None:
         if left.alive or any(not isinstance(e, Begun) for e in left.entries):
-            raise _old_database(f"journal {header.id} is newer: {left.header.target}")
+            raise old_database(f"journal {header.id} is newer: {left.header.target}")
         world.journals.discard(header.id)
     return world.journals.create(header, *entries)
 

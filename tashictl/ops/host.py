@@ -114,7 +114,7 @@ def add(world: World, context: Context, host: HostConfig) -> Checked:
             record = replace(record, state=HostState.Normal, notes="")
         record = replace(record_facts(record, facts, context), seen_operation=seen)
         tx.put_host(record)
-        _note_images(tx, host.name, facts, context.settings.vfs_shared)
+        note_images(tx, host.name, facts, context.settings.vfs_shared)
     end_removal(world, host.name, "superseded by host add")
     found = _findings(reading, context, host, added=True)
     return Checked(host=host.name, record=record, findings=found)
@@ -222,7 +222,7 @@ def _record_checks(
                 facts = ports.foreign(reading.facts, host.name, tx.state.vms.values())
                 record = record_facts(record, facts, context)
                 tx.put_host(record)
-                _note_images(tx, host.name, reading.facts, context.settings.vfs_shared)
+                note_images(tx, host.name, reading.facts, context.settings.vfs_shared)
             found = _findings(reading, context, host, added=record is not None)
             results[host.name] = Checked(host=host.name, record=record, findings=found)
     observe.tell(world, changed)
@@ -275,7 +275,7 @@ def record_facts(record: HostRecord, facts: HostFacts, context: Context) -> Host
     return replace(record, up=True, last_contact=facts.at, facts=kept, state=state)
 
 
-def _note_images(tx: Transaction, host: str, facts: HostFacts, shared: bool) -> None:
+def note_images(tx: Transaction, host: str, facts: HostFacts, shared: bool) -> None:
     """Images that lie on the host become known; those that are gone from it lose the host."""
     seen = {i.name: i for i in facts.images}
     for image in tuple(tx.state.images.values()):

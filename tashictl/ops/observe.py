@@ -21,7 +21,7 @@ def record(
     if facts is not None and facts.claimed_by not in (None, tx.state.meta.cluster):
         return ()
     same = [vm for vm in tx.state.vms.values() if vm.host == host and known.get(vm.id) == vm]
-    changed = drift.seen(same, facts, now)
+    changed = drift.seen(same, drift.look_of(facts) if facts is not None else None, now)
     for vm in changed:
         tx.put_vm(vm)
     return tuple(vm for vm in changed if vm.state is not known[vm.id].state)

@@ -32,6 +32,9 @@ from tashictl.planning.placement import Decision, Want
 from tashictl.planning.request import RawVm
 
 
+CHANGED = "E-CHANGED"
+
+
 class Draft(Struct, frozen=True, kw_only=True):
     """A VM as it was decided: with a host and a plan, or Pending with the reason."""
 
@@ -174,7 +177,7 @@ def schedule(world: World, context: Context) -> list[tuple[Vm, TashiError | None
     results: list[tuple[Vm, TashiError | None]] = []
     for vm in waiting(world.store.read()):
         try:
-            results.append((_activate(world, context, vm), None))
+            results.append((activate(world, context, vm), None))
         except Interrupted:
             raise
         except TashiError as error:
@@ -192,13 +195,14 @@ def waiting(state: State) -> list[Vm]:
     return sorted(found, key=lambda vm: (vm.held, vm.id))
 
 
-def _activate(world: World, context: Context, vm: Vm) -> Vm:
+def activate(world: World, context: Context, vm: Vm) -> Vm:
+    """Place and start one VM that waits; raises Conflict CHANGED when it waits no more."""
     with ExitStack() as stack:
         with world.store.transaction() as tx:
             refuse_stale(tx.state)
             current = tx.state.vms.get(vm.id)
             if current is None or current.operation is not None or current.host is not None:
-                raise Conflict("E-CHANGED", f"{vm.name} is no longer waiting")
+                raise Conflict(CHANGED, f"{vm.name} is no longer waiting")
             operation = tx.next_operation_id()
             decided = place(world, context, tx.state, current, operation)
             execution = claim(world, context, tx, decided, stack)

@@ -105,6 +105,13 @@ OPTIONS: tuple[Option, ...] = (
             ),
         ),
     ),
+    *_typed(
+        "Tashictl",
+        (
+            ("sweepInterval", "tashictl.sweep_interval_s", _K.SECONDS, "how often `sweep` is run"),
+            ("sweepTimeout", "tashictl.sweep_timeout_s", _K.SECONDS, "then it begins nothing more"),
+        ),
+    ),
     *_numbers(
         "Tashictl",
         (
@@ -138,6 +145,12 @@ OPTIONS: tuple[Option, ...] = (
                 "versions of QEMU",
             ),
         ),
+    ),
+    _choice(
+        "ClusterManagerService",
+        "onHostReboot",
+        "cluster.on_host_reboot",
+        *("restart", "hold", "forget"),
     ),
     *_obsolete("ClusterManagerService", "host port convertExceptions bind", _NO_DAEMON),
     *_obsolete("ClusterManagerService", "allowDuplicateNames", "names are unique"),

@@ -6,30 +6,82 @@ what holds its run.lock; whether such a VM is paused only QEMU could say, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from tashictl.model.host import HostFacts, VmFact
+from tashictl.model.host import HostFacts
+from tashictl.model.sighting import Sighting
 from tashictl.model.vm import Observed, Seen, Vm, Wanted
+from tashictl.planning import endings
 
-ENDED = "its QEMU ended"
 NO_FOLDER = "nothing of it is on the host any more"
 NO_ANSWER = "its host does not answer"
+REBOOTED = "host rebooted"  # how the reason of a VM begins that ended with its host
 _ALIVE = (Seen.RUNNING, Seen.PAUSED)
 
 
-def seen(vms: Iterable[Vm], facts: HostFacts | None, now: str) -> tuple[Vm, ...]:
-    """The records that change, of VMs on one host; `facts` None: it did not answer at `now`.
+class There(Struct, frozen=True, kw_only=True):
+    """A VM as a look found it; `ended` says in words how it ended, if it is not alive."""
+
+    alive: bool
+    pid: int | None = None
+    ended: str = endings.ENDED
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """What was seen of the VMs of one host, by uuid; `booted` is ISO-8601 UTC, None if unknown.
+
+    `dim`: their folders lie on a mount that hangs, so that one which is not there is not gone.
+    """
+
+    at: str
+    boot_id: str
+    booted: str | None
+    vms: Mapping[str, There]
+    dim: bool = False
+
+
+def look_of(facts: HostFacts) -> Look:
+    """The look that a host's facts are."""
+    vms = {fact.uuid: There(alive=fact.alive, pid=fact.pid) for fact in facts.vms}
+    return Look(at=facts.at, boot_id=facts.boot_id, booted=facts.booted, vms=vms)
+
+
+def look_at(sighting: Sighting, booted: str | None) -> Look:
+    """The look that a sweep's sighting is."""
+    return Look(
+        at=sighting.at,
+        boot_id=sighting.boot_id,
+        booted=booted,
+        vms={
+            vm.uuid: There(alive=vm.alive, pid=vm.pid, ended=endings.words(vm))
+            for vm in sighting.vms
+            if vm.alive or vm.folder
+        },
+        dim=is_dim(sighting),
+    )
+
+
+def is_dim(sighting: Sighting) -> bool:
+    """Whether the folders of VMs lie on a mount that hangs."""
+    mounts = sighting.host.mounts if sighting.host is not None else ()
+    return any(mount.role == "lib" and mount.stuck_since is not None for mount in mounts)
+
+
+def seen(vms: Iterable[Vm], look: Look | None, now: str) -> tuple[Vm, ...]:
+    """The records that change, of VMs on one host; `look` None: it did not answer at `now`.
 
     A VM with an operation on it, or one that is being removed, is left to that operation.
     """
-    there = {fact.uuid: fact for fact in facts.vms} if facts is not None else {}
     found = []
     for vm in vms:
         if vm.operation is not None or vm.wanted is Wanted.ABSENT or vm.host is None:
             continue
-        after = _lost(vm, now) if facts is None else _met(vm, there.get(vm.uuid), facts)
+        if look is not None and look.dim and vm.uuid not in look.vms:
+            continue
+        after = _lost(vm, now) if look is None else _met(vm, look.vms.get(vm.uuid), look)
         if after != vm:
             found.append(after)
     return tuple(found)
@@ -43,17 +95,17 @@ def _lost(vm: Vm, now: str) -> Vm:
     return replace(vm, observed=_of(vm, Seen.UNKNOWN, since, vm.observed.boot_id), reason=NO_ANSWER)
 
 
-def _met(vm: Vm, fact: VmFact | None, facts: HostFacts) -> Vm:
+def _met(vm: Vm, there: There | None, look: Look) -> Vm:
     before = vm.observed.what
-    if fact is not None and fact.alive:
+    if there is not None and there.alive:
         what = before if before in _ALIVE else _at_work(vm)
-        observed = _of(vm, what, facts.at, facts.boot_id)
+        observed = _of(vm, what, look.at, look.boot_id)
         reason = vm.reason if what is before else None
-        return replace(vm, observed=observed, pid=fact.pid or vm.pid, reason=reason)
+        return replace(vm, observed=observed, pid=there.pid or vm.pid, reason=reason)
     if before in (Seen.STOPPED, Seen.SUSPENDED):
         return vm
-    observed = _of(vm, Seen.STOPPED, facts.at, facts.boot_id)
-    return replace(vm, observed=observed, pid=None, reason=_why(vm, fact, facts))
+    observed = _of(vm, Seen.STOPPED, look.at, look.boot_id)
+    return replace(vm, observed=observed, pid=None, reason=_why(vm, there, look))
 
 
 def _at_work(vm: Vm) -> Seen:
@@ -64,13 +116,13 @@ def _of(vm: Vm, what: Seen, at: str, boot_id: str | None) -> Observed:
     return Observed(what=what, at=at, boot_id=boot_id, generation=vm.observed.generation)
 
 
-def _why(vm: Vm, fact: VmFact | None, facts: HostFacts) -> str:
-    if fact is None:
+def _why(vm: Vm, there: There | None, look: Look) -> str:
+    if there is None:
         return NO_FOLDER
-    if vm.observed.boot_id in (None, facts.boot_id):
-        return ENDED
-    booted = facts.booted or ""
+    if vm.observed.boot_id in (None, look.boot_id):
+        return there.ended
+    booted = look.booted or ""
     # Hosts of containers tell the uptime of the machine below them.
     if booted <= (vm.observed.at or ""):
-        return "host rebooted"
-    return f"host rebooted {booted[:10]} {booted[11:16]} UTC"
+        return REBOOTED
+    return f"{REBOOTED} {booted[:10]} {booted[11:16]} UTC"

@@ -30,7 +30,8 @@ def a_look(vm: Vm | None, *, alive: bool = True, **values: Any) -> HostFacts:
 
 def after(vm: Vm, facts: HostFacts | None) -> Vm:
     """The record after the look."""
-    found = drift.seen([vm], facts, NOW)
+    look = drift.look_of(facts) if facts is not None else None
+    found = drift.seen([vm], look, NOW)
     assert len(found) <= 1
     return found[0] if found else vm
 

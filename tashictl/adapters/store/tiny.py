@@ -192,6 +192,21 @@ class TinyTransaction:
         if kept.id > self._state.meta.last_host_id:
             self._count(last_host_id=kept.id)
 
+    def put_all(self, vms: Iterable[Vm], hosts: Iterable[HostRecord]) -> None:
+        """Add or replace many at once; raises as `put_vm`."""
+        kept_vms, kept_hosts = dict(self._state.vms), dict(self._state.hosts)
+        for vm in vms:
+            kept_vms[vm.id], self._documents["vms"][vm.id] = _document(vm, f"VM {vm.id}")
+        for host in hosts:
+            kept, self._documents["hosts"][host.name] = _document(host, f"host {host.name}")
+            kept_hosts[host.name] = kept
+        self._replace(vms=kept_vms, hosts=kept_hosts)
+        meta = self._state.meta
+        self._count(
+            last_vm_id=max((meta.last_vm_id, *kept_vms)),
+            last_host_id=max((meta.last_host_id, *(host.id for host in kept_hosts.values()))),
+        )
+
     def remove_host(self, name: str) -> None:
         """Remove a host if it is there."""
         self._replace(hosts=_without(self._state.hosts, name))

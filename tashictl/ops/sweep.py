@@ -1,0 +1,163 @@
+"""One round over the hosts: look, write down what was seen, put right what went wrong.
+
+What a host says is written down in one transaction; what has to be done follows, each repair as
+the operation that people could have asked for, with its own locks, journal and fence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tashictl.model.event import Event, Problem
+from tashictl.model.host import HostConfig
+from tashictl.model.state import State
+from tashictl.ops import sweep_books, sweep_look, sweep_repair
+from tashictl.ops.begin import old_database, refuse_stale
+from tashictl.ops.context import Context, iso
+from tashictl.ops.ports import World
+from tashictl.ops.ports_sweep import Books
+from tashictl.ops.sweep_look import Looks
+from tashictl.ops.sweep_repair import Done
+from tashictl.planning import reconcile, shards
+from tashictl.planning.verdict import Repair, Scene, Verdict
+
+Accept = Callable[[tuple[str, ...]], bool]
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """What is asked of a round: its share of the hosts (1-based, of how many), its limit."""
+
+    shard: tuple[int, int] | None = None
+    timeout_s: float = 300.0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this round cares for what belongs to no host."""
+        return self.shard is None or self.shard[0] == 1
+
+
+class Round(Struct, frozen=True, kw_only=True):
+    """What a round has seen and done.
+
+    `problems` are all that are open now, `new` those of this round, `gone` what is over; `left` are
+    the repairs that there was no time for.
+    """
+
+    at: str
+    asked: tuple[str, ...]
+    lost: dict[str, str]
+    events: tuple[Event, ...]
+    problems: tuple[Problem, ...]
+    new: tuple[Problem, ...] = ()
+    gone: tuple[Problem, ...] = ()
+    done: tuple[Done, ...] = ()
+    left: tuple[Repair, ...] = ()
+    seconds: float = 0.0
+
+
+def sweep(world: World, context: Context, books: Books, wish: Wish, accept: Accept) -> Round:
+    """Do one round; `accept` is asked where the brake is on.
+
+    Raises Conflict E-SWEEPING while another sweep runs, FaultsFound E-BRAKE when nobody accepts
+    (nothing was changed), NotPermitted E-OLD-DATABASE when a host proves the database to be old.
+    """
+    begun_s = world.clock.monotonic_s()
+    with books.locks.sweep(wish.shard):
+        state = world.store.read()
+        refuse_stale(state)
+        looks = sweep_look.around(world, context, _hosts(context, state, wish), wish.timeout_s)
+        scene = replace(
+            _scene(world, context, looks, state, wish), counters=sweep_books.counters(books)
+        )
+        verdict = _written(world, context, scene, looks, accept)
+        scene = replace(scene, state=world.store.read())
+        done, left = sweep_repair.all_of(
+            world, context, verdict.repairs, begun_s + wish.timeout_s
+        )
+        told = sweep_books.close(world, books, scene, verdict, done)
+        return Round(
+            at=scene.now,
+            asked=scene.asked,
+            lost=dict(scene.lost),
+            events=told.events,
+            problems=told.problems,
+            new=told.new,
+            gone=told.gone,
+            done=done,
+            left=left,
+            seconds=world.clock.monotonic_s() - begun_s,
+        )
+
+
+def decide(world: World, context: Context, wish: Wish) -> tuple[Scene, Verdict]:
+    """Look, and say what a round would do; nothing is changed, on no host either."""
+    state = world.store.read()
+    refuse_stale(state)
+    hosts = _hosts(context, state, wish)
+    looks = sweep_look.around(world, context, hosts, wish.timeout_s, dry=True)
+    scene = _scene(world, context, looks, state, wish)
+    verdict = reconcile.judge(scene)
+    if verdict.stale:
+        raise old_database(verdict.stale)
+    return scene, verdict
+
+
+def _hosts(context: Context, state: State, wish: Wish) -> tuple[HostConfig, ...]:
+    """The hosts of this round; those that did not answer last go first: their time runs at once."""
+    found = [h for h in context.inventory.hosts if h.name in state.hosts]
+    if wish.shard is not None:
+        index, count = wish.shard
+        found = [h for h in found if shards.in_shard(h.name, index, count)]
+    return tuple(sorted(found, key=lambda h: state.hosts[h.name].up is not False))
+
+
+def _scene(
+    world: World, context: Context, looks: Looks, known: State, wish: Wish
+) -> Scene:
+    """What is decided from, without the counters of the last round."""
+    return Scene(
+        state=world.store.read(),
+        known=known.vms,
+        asked=looks.asked,
+        sightings=looks.sightings,
+        lost=looks.lost,
+        interrupted=sweep_repair.interrupted(world),
+        settings=context.settings,
+        now=iso(world.clock.now()),
+        leads=wish.leads,
+    )
+
+
+def _written(
+    world: World, context: Context, scene: Scene, looks: Looks, accept: Accept
+) -> Verdict:
+    """Decide, ask where the brake is on, and write down what was seen."""
+    first = reconcile.judge(scene)
+    if first.brake and not first.stale and not accept(first.brake):
+        raise braked(first.brake)
+    with world.store.transaction() as tx:
+        verdict = reconcile.judge(replace(scene, state=tx.state))
+        if verdict.stale:
+            tx.mark_stale(verdict.stale)
+        elif verdict.brake and not first.brake:
+            raise braked(verdict.brake)
+        else:
+            tx.put_all(verdict.vms, verdict.hosts)
+            tx.put_all((), sweep_look.record_facts(tx, context, looks))
+    if verdict.stale:
+        raise old_database(verdict.stale)
+    return verdict
+
+
+def braked(reasons: tuple[str, ...]) -> FaultsFound:
+    """The error for a round that must be asked about."""
+    return FaultsFound(
+        "E-BRAKE",
+        "the sweep stopped before it changed anything",
+        cause="; ".join(reasons),
+        hint="if that is the truth: tashictl sweep --yes; what it would do: tashictl sweep "
+        "--dry-run",
+    )

@@ -1,0 +1,169 @@
+"""What a round leaves in the books: events, problems, and what was measured.
+
+A book that cannot be written is itself a problem, and never keeps a round from its work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from tashictl.errors import TashiError
+from tashictl.model.event import Event, Problem, Severity
+from tashictl.model.sample import Counters, Point
+from tashictl.ops.ports import World
+from tashictl.ops.ports_sweep import Books
+from tashictl.ops.sweep_repair import Done
+from tashictl.planning import rates
+from tashictl.planning.verdict import RepairKind, Scene, Verdict
+
+_KINDS = {
+    RepairKind.SETTLE: "operation-settled",
+    RepairKind.REMOVE_HOST: "host-removed",
+    RepairKind.CLEAR: "vm-removed",
+    RepairKind.RESTART: "vm-restarted",
+    RepairKind.FORGET: "vm-forgotten",
+    RepairKind.SCHEDULE: "vm-scheduled",
+}
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What a round tells: `problems` are all that are open, `new` and `gone` are of this round."""
+
+    events: tuple[Event, ...]
+    problems: tuple[Problem, ...]
+    new: tuple[Problem, ...]
+    gone: tuple[Problem, ...]
+
+
+def counters(books: Books) -> Mapping[str, Counters]:
+    """The counters of the last round; none where the history cannot be read."""
+    try:
+        return books.history.last()
+    except TashiError:
+        return {}
+
+
+def close(
+    world: World, books: Books, scene: Scene, verdict: Verdict, done: Iterable[Done]
+) -> Told:
+    """Write the books of a round that was done."""
+    tried = tuple(done)
+    actor = world.who.controller()
+    problems = [*verdict.problems, *_failures(tried)]
+    problems += _measured(books, scene)
+    events = [*verdict.events, *_deeds(scene, tried)]
+    try:
+        looked_at = _looked_at(books, scene)
+        new, gone = books.book.settle(problems, looked_at, scene.leads, scene.now)
+        failed = {p.id for p in new if p.id.startswith("repair:")}
+        events += [_failed(scene, p) for p in problems if p.id in failed]
+        events += [_over(scene, p) for p in gone]
+        written = books.book.write(_signed(events, actor))
+        every = tuple(books.book.problems().values())
+    except TashiError as error:
+        lost = Problem(id="book", severity=Severity.ERROR, text=str(error), hint=error.hint)
+        every = (*problems, lost)
+        return Told(events=tuple(events), problems=every, new=every, gone=())
+    return Told(events=written, problems=every, new=new, gone=gone)
+
+
+def _signed(events: Iterable[Event], actor: str) -> list[Event]:
+    return [
+        Event(**{**{f: getattr(e, f) for f in Event.__struct_fields__}, "actor": actor})
+        for e in events
+    ]
+
+
+def _looked_at(books: Books, scene: Scene) -> set[str]:
+    """The hosts whose look decides: those that were seen, and those that are no more."""
+    found = {host for host in scene.asked if scene.looked_at(host) is not None}
+    if scene.leads:
+        scopes = {p.scope for p in books.book.problems().values() if p.scope is not None}
+        found |= scopes - scene.state.hosts.keys()
+    return found
+
+
+def _deeds(scene: Scene, done: Iterable[Done]) -> Iterator[Event]:
+    for one in done:
+        if one.error is not None or not one.text:
+            continue
+        repair = one.repair
+        yield Event(
+            at=scene.now,
+            kind=_KINDS[repair.kind],
+            host=repair.host or (one.vm.host if one.vm is not None else None),
+            vm=repair.vm.name if repair.vm is not None else None,
+            text=one.text,
+            reason=repair.why,
+        )
+
+
+def _failures(done: Iterable[Done]) -> Iterator[Problem]:
+    for one in done:
+        error, repair = one.error, one.repair
+        if error is None:
+            continue
+        what, cause, hint = str(error), "", ""
+        if isinstance(error, TashiError):
+            what, cause, hint = error.what, error.cause, error.hint
+        said = f"{what}: {cause}" if cause else what
+        yield Problem(
+            id=f"repair:{repair.kind.value}:{repair.target}",
+            severity=Severity.ERROR,
+            text=f"{repair.target}: {repair.kind.value} failed: {' '.join(said.split())}",
+            hint=hint.splitlines()[0] if hint else "",
+            vm=repair.vm.name if repair.vm is not None else None,
+            host=repair.host,
+            scope=repair.host,
+        )
+
+
+def _failed(scene: Scene, problem: Problem) -> Event:
+    return Event(
+        at=scene.now,
+        kind="repair-failed",
+        severity=Severity.ERROR,
+        host=problem.host,
+        vm=problem.vm,
+        text=problem.text,
+        problem=problem.id,
+    )
+
+
+def _over(scene: Scene, problem: Problem) -> Event:
+    return Event(
+        at=scene.now,
+        kind="problem-over",
+        host=problem.host,
+        vm=problem.vm,
+        text=f"over: {problem.text}",
+        reason=f"since {problem.since}" if problem.since else "",
+        problem=problem.id,
+    )
+
+
+def _measured(books: Books, scene: Scene) -> list[Problem]:
+    """Make rates of what was seen now and at the last round, and keep them."""
+    found: dict[str, Counters] = {}
+    points: list[Point] = []
+    for host in scene.sightings:
+        sighting = scene.looked_at(host)
+        if sighting is not None:
+            new, some = rates.take(host, sighting, scene.counters)
+            found.update(new)
+            points += some
+    try:
+        books.history.append(found, points)
+        if scene.leads:
+            books.history.forget(_gone(scene))
+    except TashiError as error:
+        return [Problem(id="history", text=str(error), hint=error.hint)]
+    return []
+
+
+def _gone(scene: Scene) -> list[str]:
+    here = {f"vm:{vm.uuid}" for vm in scene.state.vms.values()}
+    here |= {f"host:{name}" for name in scene.state.hosts}
+    return [subject for subject in scene.counters if subject not in here]
