@@ -10,7 +10,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from tashictl.adapters import files
 from tashictl.adapters.clock import Waiting
@@ -109,7 +109,7 @@ class FileLocks:
         fd = self._taken(path, label, fcntl.LOCK_EX)
         self._held.add(path)
         try:
-            self._sign(fd)
+            _sign(fd, self._actor, self._clock)
             yield
         finally:
             self._held.discard(path)
@@ -137,21 +137,101 @@ class FileLocks:
             self._clock.sleep(min(pause_s, left_s))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _sign(self, fd: int) -> None:
-        since = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        # A full disk must not keep anyone from the lock: the name is only for people.
-        with suppress(OSError):
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"pid {os.getpid()} ({self._actor}) since {since}\n".encode(), 0)
-
     def _busy(self, label: str, holder: bytes) -> Conflict:
-        signed = holder.decode(errors="replace").strip()
         return Conflict(
             "E-LOCKED",
             f"{label} is locked, waited {self._timeout_s:g} s",
-            cause=f"held by {signed or 'another process'}",
+            cause=_held_by(holder),
             hint="wait for it, or see what runs: tashictl op list",
         )
+
+
+class FileSweepLocks:
+    """The locks of sweeps in `folder` (state/locks): had at once or not at all.
+
+    A whole sweep holds ``sweep`` alone; a shard holds it beside others, and alone its own
+    ``sweep-I-N``. Shards of another N would look at the same hosts: they are refused too.
+    """
+
+    def __init__(self, folder: str, clock: Waiting, actor: str) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._actor = actor
+
+    @contextmanager
+    def sweep(self, shard: tuple[int, int] | None) -> Iterator[None]:
+        """Hold it; raises Conflict E-SWEEPING when another sweep is in the way, and names it."""
+        with ExitStack() as held:
+            if shard is None:
+                fd = self._taken(held, "sweep", fcntl.LOCK_EX, "a sweep")
+            else:
+                index, count = shard
+                whole = self._taken(held, "sweep", fcntl.LOCK_SH, "a sweep")
+                # No whole sweep can run now, so a name in the file is of one that died.
+                with suppress(OSError):
+                    os.ftruncate(whole, 0)
+                own = f"sweep-{index}-{count}"
+                fd = self._taken(held, own, fcntl.LOCK_EX, f"a sweep of shard {index}/{count}")
+                for name in self._shards():
+                    if not name.endswith(f"-{count}") and (other := self._holder(name)) is not None:
+                        raise self._busy(f"a sweep of shard {_shard_of(name)}", other)
+            _sign(fd, self._actor, self._clock)
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    os.ftruncate(fd, 0)
+
+    def _taken(self, held: ExitStack, name: str, operation: int, label: str) -> int:
+        """Lock a file until `held` ends; these files stay, so that the name is always the lock."""
+        path = f"{self._folder}/{name}"
+        fd = _opened(path)
+        held.callback(os.close, fd)
+        with files.translated(path, "be locked"):
+            if _try(fd, operation):
+                return fd
+            holder = os.pread(fd, _MAX_HOLDER_BYTES, 0)
+        if name == "sweep" and operation == fcntl.LOCK_EX and not holder:
+            for other in self._shards():
+                by = self._holder(other)
+                if by is not None:
+                    raise self._busy(f"a sweep of shard {_shard_of(other)}", by)
+        raise self._busy(label, holder)
+
+    def _shards(self) -> list[str]:
+        return [n for n in files.names_in(self._folder) if n.startswith("sweep-")]
+
+    def _holder(self, name: str) -> bytes | None:
+        """Who holds a lock, b"" for somebody; None for nobody."""
+        fd = _opened(f"{self._folder}/{name}")
+        try:
+            return None if _try(fd, fcntl.LOCK_SH) else os.pread(fd, _MAX_HOLDER_BYTES, 0)
+        finally:
+            os.close(fd)
+
+    def _busy(self, label: str, holder: bytes) -> Conflict:
+        return Conflict(
+            "E-SWEEPING",
+            f"{label} is running",
+            cause=_held_by(holder),
+            hint="wait until it has ended; nothing was looked at",
+        )
+
+
+def _shard_of(name: str) -> str:
+    return "/".join(name.split("-")[1:])
+
+
+def _held_by(holder: bytes) -> str:
+    return f"held by {holder.decode(errors='replace').strip() or 'another process'}"
+
+
+def _sign(fd: int, actor: str, clock: Waiting) -> None:
+    since = clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    # A full disk must not keep anyone from the lock: the name is only for people.
+    with suppress(OSError):
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"pid {os.getpid()} ({actor}) since {since}\n".encode(), 0)
 
 
 def _opened(path: str) -> int:

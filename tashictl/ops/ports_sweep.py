@@ -41,6 +41,18 @@ class Book(Protocol):
         """Somebody knows of these problems: a sweep does not tell them any more, until gone."""
         ...
 
+    def told(self, ids: Collection[str], at: str) -> None:
+        """These problems were told (mailed) at `at`, as they are now."""
+        ...
+
+    def untold(self, remind_s: float, at: str) -> tuple[Problem, ...]:
+        """What nobody acknowledged and is worth telling at `at`, the worst and oldest first.
+
+        That is what was never told, what was told as of another severity or by another text
+        (numbers in it aside), and what was last told more than `remind_s` ago.
+        """
+        ...
+
 
 class History(Protocol):
     """What was measured, kept beside the state; bounded. Raises OperationFailed E-HISTORY."""
