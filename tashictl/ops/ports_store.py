@@ -49,7 +49,7 @@ class Transaction(Protocol):
         ...
 
     def put_all(self, vms: Iterable[Vm], hosts: Iterable[HostRecord]) -> None:
-        """Add or replace many at once: a put copies the table, which is too much for each of all."""
+        """Add or replace many at once: each single put copies its whole table."""
         ...
 
     def put_image(self, image: Image) -> None:

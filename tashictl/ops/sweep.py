@@ -11,6 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tashictl.errors import FaultsFound
 from tashictl.model.event import Event, Problem
 from tashictl.model.host import HostConfig
 from tashictl.model.state import State
@@ -74,9 +75,7 @@ def sweep(world: World, context: Context, books: Books, wish: Wish, accept: Acce
         )
         verdict = _written(world, context, scene, looks, accept)
         scene = replace(scene, state=world.store.read())
-        done, left = sweep_repair.all_of(
-            world, context, verdict.repairs, begun_s + wish.timeout_s
-        )
+        done, left = sweep_repair.all_of(world, context, verdict.repairs, begun_s + wish.timeout_s)
         told = sweep_books.close(world, books, scene, verdict, done)
         return Round(
             at=scene.now,
@@ -114,9 +113,7 @@ def _hosts(context: Context, state: State, wish: Wish) -> tuple[HostConfig, ...]
     return tuple(sorted(found, key=lambda h: state.hosts[h.name].up is not False))
 
 
-def _scene(
-    world: World, context: Context, looks: Looks, known: State, wish: Wish
-) -> Scene:
+def _scene(world: World, context: Context, looks: Looks, known: State, wish: Wish) -> Scene:
     """What is decided from, without the counters of the last round."""
     return Scene(
         state=world.store.read(),
@@ -131,9 +128,7 @@ def _scene(
     )
 
 
-def _written(
-    world: World, context: Context, scene: Scene, looks: Looks, accept: Accept
-) -> Verdict:
+def _written(world: World, context: Context, scene: Scene, looks: Looks, accept: Accept) -> Verdict:
     """Decide, ask where the brake is on, and write down what was seen."""
     first = reconcile.judge(scene)
     if first.brake and not first.stale and not accept(first.brake):

@@ -45,9 +45,7 @@ def counters(books: Books) -> Mapping[str, Counters]:
         return {}
 
 
-def close(
-    world: World, books: Books, scene: Scene, verdict: Verdict, done: Iterable[Done]
-) -> Told:
+def close(world: World, books: Books, scene: Scene, verdict: Verdict, done: Iterable[Done]) -> Told:
     """Write the books of a round that was done."""
     tried = tuple(done)
     actor = world.who.controller()

@@ -67,9 +67,7 @@ def around(
     limit_s = context.settings.tashictl.connect_timeout_s + probe.TIMEOUT_S
     world.remote.sweep(hosts, script_for, min(limit_s, timeout_s), result)
     facts = {} if dry else _facts(world, context, state, hosts, sightings)
-    return Looks(
-        asked=tuple(h.name for h in hosts), sightings=sightings, lost=lost, facts=facts
-    )
+    return Looks(asked=tuple(h.name for h in hosts), sightings=sightings, lost=lost, facts=facts)
 
 
 def record_facts(tx: Transaction, context: Context, looks: Looks) -> list[HostRecord]:

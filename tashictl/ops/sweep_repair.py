@@ -37,9 +37,7 @@ def interrupted(world: World) -> tuple[verdict.Interrupted, ...]:
     for vm in state.vms.values():
         if vm.operation is not None and not _is_alive(world, vm.operation.id):
             operation = vm.operation
-            found.append(
-                verdict.Interrupted(id=operation.id, kind=operation.kind, target=vm.name)
-            )
+            found.append(verdict.Interrupted(id=operation.id, kind=operation.kind, target=vm.name))
     for record in state.hosts.values():
         if record.notes.startswith(host_ops.BEING_REMOVED):
             for number in host_ops.removals(world, record.name)[-1:]:

@@ -31,7 +31,6 @@ from tashictl.planning import machine, placement, ports, qemu_hints, request
 from tashictl.planning.placement import Decision, Want
 from tashictl.planning.request import RawVm
 
-
 CHANGED = "E-CHANGED"
 
 
