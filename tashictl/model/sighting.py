@@ -105,7 +105,10 @@ class VmSample(Struct, frozen=True, kw_only=True):
 
 
 class ForeignQemu(Struct, frozen=True, kw_only=True):
-    """A QEMU that runs and has no folder of ours: `uuid` and `name` by its command line, if any."""
+    """A QEMU that holds no run.lock of ours: `uuid` and `name` by its command line, if any.
+
+    Where the uuid is that of a VM of ours, it runs twice, or was started past its lock.
+    """
 
     pid: int
     starttime: int
@@ -117,7 +120,10 @@ class Sighting(Struct, frozen=True, kw_only=True):
     """One host at one moment.
 
     `at` is our clock, ISO-8601 UTC; `clock_offset_s` host minus ours. `fingerprint` changes with
-    what HostFacts hold but a sweep does not read (QEMU's binary, the image folder, the kernel).
+    what HostFacts hold but a sweep does not read (QEMU's binary, the image folder, the kernel);
+    it is empty where that cannot be told now, since the image folder hangs. Where `lib` hangs,
+    only VMs with a run folder are among `vms`, without phase, generation, manifest, TAPs and disks;
+    claim and replica are None then.
     `claim` is (cluster, epoch, counter), None on a host that nobody claims. `replica` is
     (epoch, generation, digest) of the copy of the state that lies there. `hidden` says that /proc
     hides other users' processes, so that what is not seen may still run. `busy`: another probe

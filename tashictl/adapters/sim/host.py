@@ -74,6 +74,9 @@ class SimHost:
         self.locks: dict[str, object] = {}
         self.scripts: list[Stoppable] = []
         self.boot_id = str(uuid.UUID(int=timeline.random.getrandbits(128), version=4))
+        self.booted_s = timeline.monotonic_s()
+        self.stuck: dict[str, int] = {}  # role of a file system that hangs, since when (epoch)
+        self.oom: set[str] = set()  # uuids whose QEMUs the kernel has killed for their memory
         self._pids = itertools.count(1000)
 
     @property
@@ -187,3 +190,4 @@ class SimHost:
         self.files = {p: f for p, f in self.files.items() if not p.startswith(f"{run_dir}/")}
         self.folders = {f for f in self.folders if not f.startswith(f"{run_dir}/")}
         self.boot_id = str(uuid.UUID(int=self.timeline.random.getrandbits(128), version=4))
+        self.booted_s = self.timeline.monotonic_s()

@@ -1,9 +1,10 @@
-"""What a simulated host answers to the read-only probe of `planning.facts`."""
+"""What a simulated host answers to the read-only probes of `planning.facts` and the sweep."""
 
 from __future__ import annotations
 
 import re
 
+from tashictl.adapters.sim import look
 from tashictl.adapters.sim.host import SimHost
 from tashictl.model.script import Script
 
@@ -14,6 +15,8 @@ _VIRTUAL_BYTES = 1 << 30
 def answer(host: SimHost, script: Script) -> bytes:
     """The framed answer, all at once."""
     values = {name: value.strip("'") for name, value in _VALUE.findall(script.text)}
+    if look.is_asked(script):
+        return look.answer(host, script.nonce, values)
     parts = [_basics(host, values["L"]), _qemu(host), _images(host, values["IMAGES"])]
     if "\nsay B kvm\n" in script.text:
         parts.append("B kvm\nabsent\n")

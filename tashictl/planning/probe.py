@@ -1,0 +1,220 @@
+"""The sweep's probe: one read-only script for a host, cheap enough for every minute.
+
+What it says is read by `planning.probe_read`. Counters come raw, from one awk over all of /proc;
+what rarely changes is not looked at, but for a fingerprint that tells when to read HostFacts anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from tashictl.model.script import Script
+from tashictl.model.settings import Settings
+from tashictl.planning.create import binaries
+from tashictl.planning.shell import VM_WORDS, quote, read_only
+
+TIMEOUT_S = 20
+MOUNT_S = 3  # within that a file system has answered, or it is stuck
+
+# One probe at a time. Children get descriptor 6 closed: one that hangs must not hold the lock.
+_LOCK = r"""
+P=$RUN/$C/probe; read -r up _ </proc/uptime; up=${up%.*}
+if [ "$WRITE" = 1 ] && { [ -d "$RUN/$C" ] || (umask 066; mkdir -p "$RUN/$C"); } 2>/dev/null \
+  && { command exec 6>>"$P.lock"; } 2>/dev/null; then
+  flock -n 6; if [ $? = 1 ]; then
+    s=; { read -r s <"$P.lock"; } 2>/dev/null; case $s in ''|*[!0-9]*) s=$up;; esac
+    say B busy; echo "$((up - s))"; say Z; exit 0
+  fi
+  { echo "$up" >"$P.lock"; } 2>/dev/null
+fi
+"""
+
+# A file system may hang whoever touches it, so children do, and `cat` waits for them with a limit.
+# One that hangs is let be and remembered by pid and start time: the next probe makes no other.
+_MOUNTS = r"""
+since() { { read -r s <"/proc/$1/stat"; } 2>/dev/null || return 1
+  set -- ${s##*) }; case $1 in Z|X) return 1;; esac; s=${20}; }
+look() { # role folder
+  if [ -s "$P/$1" ] && read -r q t w <"$P/$1" && since "$q" && [ "$s" = "$t" ]; then
+    echo "stuck $1 $w"; return; fi
+  { d=$2; while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
+    exec stat -f -c "mount $1 %S %b %a" "${d:-/}"; } 2>/dev/null 6>&- &
+  echo "child $1 $!"; }
+M=$({ look lib "$L/$C"; look images "$IMAGES"; look scratch "$SCRATCH"; } \
+  | timeout "$MOUNT_S" cat 6>&-)
+stuck() { # role: whether it hangs; remembers a child that does
+  case "
+$M
+" in
+  *"
+stuck $1 "*) return 0;;
+  *"
+mount $1 "*) return 1;; esac
+  p=${M##*child $1 }; p=${p%%[!0-9]*}; since "$p" || return 1; t=$s
+  w=$(($(date +%s) - MOUNT_S)); M="$M
+stuck $1 $w"
+  if [ "$WRITE" = 1 ]; then
+    { [ -d "$P" ] || mkdir -p "$P"; echo "$p $t $w" >"$P/$1"; } 2>/dev/null
+  else kill -KILL "$p"; fi; }
+LIB=1; stuck lib && LIB=0; IMG=1; stuck images && IMG=0; stuck scratch
+say B mounts; echo "$M"; echo "path lib $L/$C"; echo "path images $IMAGES"
+echo "path scratch $SCRATCH"
+"""
+
+# QEMU inherits run.lock, held, as its descriptor 8: that proves it without a fork. Where another
+# user's /proc/<pid>/fd cannot be read, the lock itself is asked.
+_VMS = r"""
+V=; ALIVE=' '
+vm() { # folder? run folder?
+  R=$RUN/$C/$U; p=; a=1; case $U in *[!0-9a-f-]*) return;; esac
+  { read -r p <"$R/qemu.pid"; } 2>/dev/null; case $p in *[!0-9]*) p=;; esac
+  if [ -n "$p" ] && [ "/proc/$p/fd/8" -ef "$R/run.lock" ]; then :
+  elif alive; then p=$(qemu_pid); else a=0; p=; fi
+  [ "$a" = 0 ] || ALIVE="$ALIVE$U "
+  V="$V$U $a ${p:--} $1 $2
+"; }
+if [ "$LIB" = 1 ]; then for d in "$L/$C"/*-*/; do [ -d "$d" ] || continue
+  d=${d%/}; U=${d##*/}; r=0; [ ! -d "$RUN/$C/$U" ] || r=1; vm 1 "$r"
+done; fi
+for d in "$RUN/$C"/*-*/; do [ -d "$d" ] || continue
+  d=${d%/}; U=${d##*/}; if [ "$LIB" = 0 ]; then vm - 1; elif [ ! -d "$L/$C/$U" ]; then vm 0 1; fi
+done
+say B host
+for b in /sys/class/net/*; do n=${b##*/}
+  [ ! -d "$b/bridge" ] || echo "bridge $n"
+  case $n in lo|tashi*|veth*|*[!0-9A-Za-z._-]*) continue;; esac
+  [ -e "$b/tun_flags" ] || NETS="$NETS $n"
+done
+[ -e /proc/1/stat ] || echo hidden
+if [ "$LIB" = 1 ]; then
+  [ ! -s "$L/cluster" ] || { read -r x <"$L/cluster"; echo "cluster $x"; }
+  [ ! -s "$L/$C/replica/head" ] || { read -r x <"$L/$C/replica/head"; echo "replica $x"; }
+fi
+"""
+
+# A loop of getline, since an awk may end at a file that it cannot open. Own QEMUs are known by pid;
+# any other process is looked at by its first argument (an awk may stop at the NUL behind it).
+_LOOK = r"""
+say B look
+printf '%s\n' /proc/[0-9]* | V=$V NETS="$NETS " LIB=$LIB HOME_="$L/$C" awk '
+function first(k, f,   l) { if ((getline l <f) > 0) print k, l; close(f) }
+function grab(k, f, re,   l) { while ((getline l <f) > 0) if (l ~ re) print k, l; close(f) }
+function stat(p,   f, l, w) { f = p "/stat"; l = ""; getline l <f; close(f)
+  if (!sub(/^.*\) /, "", l) || split(l, w, " ") < 22) return ""
+  parent = w[2]; return w[20] " " w[1] " " (w[12] + w[13]) " " w[18] " " w[22] " " w[21] }
+function find(l, k) { return match(l, k) ? substr(l, RSTART + RLENGTH) : "" }
+function manifest(u, whole,   f, l, w, n) { f = ENVIRON["HOME_"] "/" u "/manifest.json"
+  while ((getline l <f) > 0 && n++ < 2000) {
+    if (w == "" && (w = find(l, "\"id\": *")) != "") print "id", u, w + 0
+    if (g == "" && (g = find(l, "\"generation\": *")) != "") print "generation", u, g + 0
+    if (h == "" && (h = find(l, "\"phase\": *\"")) != "") { sub(/".*/, "", h); print "phase", u, h }
+    if (whole) print "manifest", u, l }
+  g = h = ""; close(f) }
+BEGIN { OFMT = CONVFMT = "%.0f"
+  first("load", "/proc/loadavg"); first("up", "/proc/uptime")
+  first("boot_id", "/proc/sys/kernel/random/boot_id"); first("kernel", "/proc/sys/kernel/osrelease")
+  for (f = "/proc/stat"; (getline l <f) > 0 && l ~ /^cpu/; n++) if (!n) print "ticks", l
+  close(f); print "cores", n - 1
+  grab("mem", "/proc/meminfo", "^(MemTotal|MemAvailable|Swap(Total|Free)|Huge.*(Total|Free|size)):")
+  first("cpu", "/proc/pressure/cpu"); first("memory", "/proc/pressure/memory")
+  first("io", "/proc/pressure/io"); grab("vm", "/proc/vmstat", "^oom_kill ")
+  for (f = "/proc/self/smaps"; (getline l <f) > 0;)
+    if (l ~ /^KernelPage/) { print "page", l; break }
+  close(f); n = 0
+  for (f = "/proc/net/dev"; (getline l <f) > 0;) { i = index(l, ":"); if (!i) continue
+    m = substr(l, 1, i - 1); gsub(/ /, "", m); t = m ~ /^tashi/
+    if (!t && (!index(ENVIRON["NETS"], " " m " ") || ++n > 64)) continue
+    split(substr(l, i + 1), w, " ")
+    print t ? "tap" : "net", m, w[1], w[2], w[3], w[4], w[9], w[10], w[11], w[12] }
+  close(f); n = split(ENVIRON["V"], v, "\n")
+  for (i = 1; i < n; i++) { split(v[i], w, " "); u = w[1]; print "seen", v[i]
+    if (w[3] != "-") { own[w[3]] = 1; if ((s = stat("/proc/" w[3])) != "") print "stat", u, s
+      grab("io " u, "/proc/" w[3] "/io", "^(read|write)_bytes:") }
+    if (ENVIRON["LIB"] == 1 && w[4] == 1) manifest(u, !index(ENVIRON["KNOWN"], " " u " ")) } }
+{ p = substr($0, 7); if (p in own) next
+  f = $0 "/cmdline"; l = ""; getline l <f; close(f)
+  match(l, /^[ -~\200-\377]*/); l = substr(l, 1, RLENGTH); sub(/.*\//, "", l)
+  if (l !~ /^(qemu-system-[a-z0-9_]+|qemu-kvm|kvm)$/ || ++many > 100) next
+  if ((s = stat($0)) == "" || parent in own) next
+  split(s, w, " "); if (w[2] == "Z") next
+  c = "tr \"\\000\" \"\\n\" <" f " 2>/dev/null"; u = m = k = ""
+  while ((c | getline l) > 0) { if (k ~ /^--?uuid$/) u = l; if (k ~ /^--?name$/) m = l; k = l }
+  close(c); print "qemu", p, w[1], u == "" ? "-" : u, m }
+END { print "end" }'
+"""
+
+# Bytes of the disks and what each QEMU's binary is now, in one call; the fingerprint in another.
+_FILES = r"""
+say B files
+set --; [ "$LIB" = 0 ] || set -- "$L/$C"/*-*/disk*.qcow2
+while read -r U a p x; do [ -z "$U" ] || [ "$p" = - ] || set -- "$@" "/proc/$p/exe"; done <<.
+$V
+.
+[ $# = 0 ] || stat -c '%b %B %N' "$@" 2>/dev/null
+q=; for b in $BINARIES; do q=$(command -v "$b") && break; done
+if [ "$IMG" = 1 ]; then say B print
+  set -- "$IMAGES"; for d in "$IMAGES"/*/; do set -- "$@" "$d"; done
+  stat -L -c '%n %d %i %s %Y' ${q:+"$q"} "$@" 2>/dev/null
+fi
+"""
+
+# Only of VMs that ought to run: how their QEMUs ended.
+_ENDED = r"""
+k=none
+for U in $RUNNING; do case $ALIVE in *" $U "*) continue;; esac
+  R=$RUN/$C/$U; D=$L/$C/$U; p=; x=; say B ended "$U"
+  { read -r x <"$R/ended"; } 2>/dev/null; [ -z "$x" ] || echo "exit $x"
+  { read -r p <"$R/qemu.pid"; } 2>/dev/null; case $p in *[!0-9]*) p=;; esac
+  if [ -n "$p" ]; then [ "$k" != none ] || k=$(dmesg 2>/dev/null | grep 'Kill.* process ')
+    case $k in *" process $p (qemu"*|*" process $p (kvm"*) echo oom;; esac; fi
+  [ "$LIB" = 1 ] || continue
+  for f in qemu console; do say B "$f" "$U"; tail -c 2000 "$D/$f.log" 2>/dev/null; done
+done
+"""
+
+# Last: an offset between two clocks is as good as the time between the look at one and the other.
+_CLOCK = r"""
+say B clock; date +%s
+"""
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """What a probe asks one host.
+
+    The manifests of `known` uuids (those that the database places there) are not printed. Of
+    `running` ones that are not alive it is said how they ended. Without `mounts` (a dry run) no
+    file is made: no lock is held, and a child that hangs on a file system is not left behind.
+    """
+
+    settings: Settings
+    known: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
+    mounts: bool = True
+
+
+def script(ask: Ask, nonce: str) -> Script:
+    """The probe for one host; it changes nothing but its own lock and notes in the run folder."""
+    settings = ask.settings
+    body = VM_WORDS + _LOCK + _MOUNTS + _VMS + _LOOK + _FILES + _ENDED + _CLOCK
+    text = read_only(
+        nonce,
+        f"export KNOWN\n{body}",
+        L=settings.tashictl.lib_dir,
+        RUN=settings.tashictl.run_dir,
+        C=settings.tashictl.cluster_id,
+        IMAGES=settings.image_folder,
+        SCRATCH=settings.qemu.scratch_dir,
+        BINARIES=" ".join(quote(b) for b in binaries(settings)),
+        KNOWN=_words(ask.known),
+        RUNNING=_words(ask.running),
+        WRITE=int(ask.mounts),
+        MOUNT_S=MOUNT_S,
+        NETS="",
+    )
+    return Script(text=text, nonce=nonce, changing=False, timeout_s=TIMEOUT_S)
+
+
+def _words(uuids: Iterable[str]) -> str:
+    return f" {' '.join(uuids)} "
