@@ -16,15 +16,16 @@ from tashictl.errors import NoSuchTarget, PartialResult, TashiError, raise_all
 from tashictl.model.state import State
 from tashictl.model.steps import Fence, Plan, Step, WriteIfup, WriteManifest, batches
 from tashictl.model.units import show_memory
-from tashictl.model.vm import OperationKind, Vm
-from tashictl.ops import count
+from tashictl.model.vm import OperationKind, OperationRef, Vm
+from tashictl.ops import count, starting
 from tashictl.ops import vm as ops
 from tashictl.ops.begin import refuse_stale
-from tashictl.ops.context import Context
+from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import World
 from tashictl.planning import destroy as destroy_plan
 from tashictl.planning import power as power_plan
 from tashictl.planning import scripts, summary
+from tashictl.planning import start as start_plan
 from tashictl.planning.request import RawVm
 
 PENDING = 8
@@ -109,6 +110,33 @@ def destroy(face: Globals, world: World, context: Context, chosen: Sequence[Vm])
     return 0
 
 
+def start(face: Globals, job: Job) -> int:
+    """Print what `vm start` would do; a VM that has not exited is told as refused."""
+    state = job.world.store.read()
+    refuse_stale(state)
+    refused: list[TashiError] = []
+    steps: list[plans.Planned] = []
+    told: list[str] = []
+    number, now = state.meta.last_operation_id, iso(job.world.clock.now())
+    for vm in job.chosen:
+        refusal = None if start_plan.is_done(vm) else start_plan.refusal(vm)
+        if refusal is not None:
+            refused.append(refusal)
+            told.append(f"not {refusal.what}")
+        elif start_plan.is_done(vm):
+            told.append(f"not {vm.name}, which is {vm.state.name} already")
+        else:
+            number += 1
+            operation = OperationRef(id=number, kind=OperationKind.START, started=now)
+            _, plan = starting.planned(job.context, state, vm, operation)
+            steps += planned(face, job.world, job.context, plan, number, len(steps))
+            told.append(f"{vm.name} (id {vm.id}) on {vm.host}")
+    if len(refused) == len(job.chosen):
+        raise_all(refused)
+    plans.emit_plan(face, f"would start {', '.join(told)}; the disks stay", steps)
+    return PartialResult.exit_code if refused else 0
+
+
 def power(face: Globals, job: Job, kind: OperationKind, timeout_s: int) -> int:
     """Print what a power verb would do; a VM whose state does not allow it is told as refused."""
     state = job.world.store.read()
@@ -165,7 +193,7 @@ def planned(
 ) -> list[plans.Planned]:
     """Every step with the script that it would travel in; nonce and not-after are those of now."""
     ours = context.settings.tashictl
-    meta = world.store.read().meta
+    state = world.store.read()
     full = face.debug or not face.for_people  # a manifest is one long line
     found = []
     for batch in batches(plan):
@@ -173,11 +201,11 @@ def planned(
         if batch.steps[0].scripted:
             fence = Fence(
                 cluster=ours.cluster_id,
-                epoch=meta.epoch,
+                epoch=state.meta.epoch,
                 operation=operation,
                 attempt=1,
                 seen=operation - 1,
-                generation=1,
+                generation=_generation(state, plan),
                 uuid=batch.steps[0].uuid,
                 lib_dir=ours.lib_dir,
                 not_after_s=int(world.clock.now().timestamp()) + 60,
@@ -197,6 +225,12 @@ def planned(
                 )
             )
     return found
+
+
+def _generation(state: State, plan: Plan) -> int:
+    """The one that the scripts of a plan for a VM carry; a start has one of its own."""
+    known = next((vm.generation for vm in state.vms.values() if vm.uuid == plan[0].uuid), 1)
+    return known + any(isinstance(s, WriteManifest) and s.phase == "starting" for s in plan)
 
 
 def _diff(step: Step) -> str | None:

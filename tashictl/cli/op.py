@@ -88,7 +88,8 @@ def _settle(face: Globals, operation: int, *, back: bool) -> None:
 
         host_remove.unlist(at, before.target)
     became = (
-        f"{settled.vm.name} is {settled.vm.state.name} on {settled.vm.host}"
+        f"{settled.vm.name} is {settled.vm.state.name}"
+        + (f" on {settled.vm.host}" if settled.vm.host else "")
         if settled.vm
         else f"{before.target} is gone"
     )

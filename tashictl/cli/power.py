@@ -1,4 +1,4 @@
-"""`tashictl vm pause|unpause|reset|shutdown`: the power of VMs that run."""
+"""`tashictl vm start|pause|unpause|reset|shutdown`: the power of VMs that were created."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ _MAX_S = 24 * 3600
 
 def register(noun: commands.Noun) -> None:
     """Add the verbs to `vm`."""
+
+    @noun.changes("start")
+    @bulk.targets
+    @click.pass_obj
+    def start(face: Globals, names: tuple[str, ...], basename: str | None) -> int:
+        """Start VMs that have exited again, on their hosts and with the disks that they have."""
+        return _start(face, names, basename)
+
     _add(noun, OperationKind.PAUSE, "Stop the VMs' processors; their memory stays.")
     _add(noun, OperationKind.UNPAUSE, "Let paused VMs go on.")
     _add(noun, OperationKind.RESET, "Press the reset button: what guests did not write is lost.")
@@ -68,6 +76,20 @@ def _act(
             job,
             bulk.Verb(name=kind.value, done=done),
             lambda world, vm: power.act(world, job.context, str(vm.id), kind, timeout_s),
+        )
+
+
+def _start(face: Globals, names: tuple[str, ...], basename: str | None) -> int:
+    from tashictl.cli import dry
+    from tashictl.ops import starting
+
+    with bulk.opened(face, names, basename) as job:
+        if face.dry_run:
+            return dry.start(face, job)
+        return bulk.run(
+            job,
+            bulk.Verb(name="start"),
+            lambda world, vm: starting.start_again(world, job.context, str(vm.id)),
         )
 
 

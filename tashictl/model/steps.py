@@ -44,8 +44,11 @@ class HostStep(Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_field
 class WriteManifest(HostStep, frozen=True, kw_only=True, tag=True):
     """Write the VM's manifest beside its disks: first of all steps, so that nothing is ownerless.
 
-    `manifest` is JSON text without its closing brace when `add_started` (the host then appends
-    what only it knows: pid, start time, boot id of the QEMU).
+    `phase` is ``creating``, ``starting`` (again, with the disks that are there), ``running`` or
+    ``stopped``: a start was taken back. That is written only where a manifest is, and a full disk
+    is no failure, since of a VM's life only run.lock is believed. `manifest` is JSON text without
+    its closing brace when `add_started` (the host then appends what only it knows: pid, start time,
+    boot id of the QEMU).
     """
 
     step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
@@ -73,6 +76,13 @@ class CheckImage(HostStep, frozen=True, kw_only=True, tag=True):
     step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
     path: str
     image_folder: str
+
+
+class CheckDisk(HostStep, frozen=True, kw_only=True, tag=True):
+    """Check that a file of the VM's own, an overlay or its seed, is still there."""
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    path: str
 
 
 class WriteIfup(HostStep, frozen=True, kw_only=True, tag=True):
@@ -243,6 +253,7 @@ Step = (
     WriteManifest
     | CreateOverlay
     | CheckImage
+    | CheckDisk
     | WriteIfup
     | AddTap
     | CheckPort

@@ -32,6 +32,7 @@ class OperationKind(Enum):
 
     CREATE = "create"
     DESTROY = "destroy"
+    START = "start"
     PAUSE = "pause"
     UNPAUSE = "unpause"
     RESET = "reset"
@@ -87,7 +88,10 @@ LEGAL: dict[TashiState, frozenset[TashiState]] = {
         {_S.Running, _S.Paused, _S.Destroying, _S.Exited, _S.Held}
         | {_S.Pausing, _S.Unpausing, _S.ShuttingDown}
     ),
-    _S.Exited: frozenset({_S.Pending, _S.Activating, _S.Destroying, _S.ShuttingDown}),
+    # One that is found alive after all was not gone.
+    _S.Exited: frozenset(
+        {_S.Pending, _S.Activating, _S.Destroying, _S.ShuttingDown, _S.Running, _S.Paused}
+    ),
 }
 
 
@@ -221,6 +225,7 @@ def state_of(vm: Vm) -> TashiState:
 _UNDER_WAY = {
     OperationKind.CREATE: TashiState.Activating,
     OperationKind.DESTROY: TashiState.Destroying,
+    OperationKind.START: TashiState.Activating,
     OperationKind.PAUSE: TashiState.Pausing,
     OperationKind.UNPAUSE: TashiState.Unpausing,
     OperationKind.SHUTDOWN: TashiState.ShuttingDown,

@@ -19,7 +19,7 @@ from tashictl.errors import (
 from tashictl.model.operation import Ended, Status, UndoPlanned
 from tashictl.model.state import State
 from tashictl.model.steps import Plan
-from tashictl.model.vm import Observed, Seen, Vm, Wanted
+from tashictl.model.vm import Observed, OperationKind, Seen, Vm, Wanted
 from tashictl.ops import seeding
 from tashictl.ops.context import iso
 from tashictl.ops.execute import Execution, lock_wait_s, may_begin_s
@@ -34,7 +34,13 @@ _PRUNE_EVERY = 50  # operations: to look at all journals costs more than to let 
 
 
 def taken_back(tx: Transaction, vm: Vm, reason: str) -> None:
-    """A failed `vm create` leaves no record; one that was scheduled later is Held (Tashi)."""
+    """A failed `vm create` leaves no record; one that was scheduled later is Held (Tashi).
+
+    A VM that was to be started again stays as it was, with its disks.
+    """
+    if _has_disks(vm):
+        tx.put_vm(replace(vm, operation=None, reason=f"not started: {reason}"))
+        return
     if not _was_waiting(vm):
         tx.remove_vm(vm.id)
         return
@@ -128,11 +134,11 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
     world.locks.forget_vm(vm.id)
     if isinstance(error, Uncertain):  # it is certain now: nothing is left of it
         raise OperationFailed(
-            error.code, f"{error.what}: {vm.name} was undone", cause=error.cause, host=error.host
+            error.code, f"{error.what}: {_named(vm)} was undone", cause=error.cause, host=error.host
         ) from error
     if isinstance(error, TashiError):
         raise error
-    raise Interrupted("E-INTERRUPTED", f"interrupted; {vm.name} was undone")
+    raise Interrupted("E-INTERRUPTED", f"interrupted; {_named(vm)} was undone")
 
 
 def _note_port(tx: Transaction, vm: Vm) -> None:
@@ -220,9 +226,17 @@ def _leave(execution: Execution, vm: Vm, reason: str, error: BaseException) -> N
         if current is None or current.operation is None:
             return
         if current.operation.id == execution.ids.operation:
-            # One that was scheduled is still wanted: taken back it becomes Held.
-            wanted = current.wanted if _was_waiting(current) else Wanted.ABSENT
-            tx.put_vm(replace(current, wanted=wanted, reason=reason, observed=_unknown(vm, now)))
+            # One that was scheduled, or has run before, is still wanted when it is taken back.
+            stays = _was_waiting(current) or _has_disks(current)
+            tx.put_vm(
+                replace(
+                    current,
+                    wanted=current.wanted if stays else Wanted.ABSENT,
+                    reason=reason,
+                    # Until its start is taken back the operation says that nobody knows.
+                    observed=vm.observed if _has_disks(current) else _unknown(vm, now),
+                )
+            )
         if isinstance(error, Unreachable):
             missed(tx, error.host, execution.ids.operation)
 
@@ -231,6 +245,10 @@ def _unknown(vm: Vm, now: str) -> Observed:
     if vm.observed.what is Seen.UNKNOWN and vm.observed.at is not None:
         return vm.observed
     return Observed(what=Seen.UNKNOWN, at=now)
+
+
+def _named(vm: Vm) -> str:
+    return f"the start of {vm.name}" if _has_disks(vm) else vm.name
 
 
 def _left(vm: Vm, operation: int) -> tuple[str, ...]:
@@ -248,7 +266,9 @@ def _with_leftovers(error: BaseException, vm: Vm, second: BaseException) -> Tash
         f"   tashictl op undo {operation}",
     )
     if shown is None:
-        return Interrupted("E-INTERRUPTED", f"interrupted; {vm.name} is not undone", leftovers=left)
+        return Interrupted(
+            "E-INTERRUPTED", f"interrupted; {_named(vm)} is not undone", leftovers=left
+        )
     shown.leftovers = (*shown.leftovers, *left)
     return shown
 
@@ -285,6 +305,11 @@ def _saw(tx: Transaction, host: str | None, operation: int, **changes: object) -
 
 def _was_waiting(vm: Vm) -> bool:
     return vm.operation is not None and vm.operation.hold
+
+
+def _has_disks(vm: Vm) -> bool:
+    """Whether its operation starts it once more: then nothing of it is removed with the start."""
+    return vm.operation is not None and vm.operation.kind is OperationKind.START
 
 
 def _number(text: str | None) -> int | None:

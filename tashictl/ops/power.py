@@ -43,7 +43,7 @@ def act(
             stack.enter_context(world.locks.host_shared(current.host))
         observed = current.observed
         if power.is_done(current, kind):
-            observed = _looked_at(world, context, current)
+            observed = looked_at(world, context, current)
             if observed.what is current.observed.what:
                 world.report.note(f"{current.name} is {current.state.name} already")
                 return current
@@ -61,7 +61,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     timeout_s: int
 
 
-def _looked_at(world: World, context: Context, vm: Vm) -> Observed:
+def looked_at(world: World, context: Context, vm: Vm) -> Observed:
     """What QEMU says that the VM is; the record may be wrong.
 
     A guest may also be stopped by an error of its disk (``io-error``): unpaused it goes on. Raises

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tashictl.errors import Conflict, NoSuchTarget, TashiError
+from tashictl.errors import Conflict, NoSuchTarget, StepFailed, TashiError
 from tashictl.model.operation import Begun, Ended, Header, JournalView, Operation, Status, view
 from tashictl.model.state import State
 from tashictl.model.steps import AwaitQmp, Plan
@@ -20,6 +20,9 @@ from tashictl.ops.ports import Journal, World
 from tashictl.planning import create as create_plan
 from tashictl.planning import destroy as destroy_plan
 from tashictl.planning import power
+from tashictl.planning import start as start_plan
+
+_NOT_UP = "E-STARTQEMU"  # QEMU ran not, and does not now
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -33,8 +36,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
 def settle(world: World, context: Context, vm_id: int) -> Outcome | None:
     """Finish or take back what was interrupted on a VM, by the direction of its kind.
 
-    A create goes on when QEMU answers (then its pivot was passed), else back; a destroy goes on.
-    None when nothing was interrupted. Raises Conflict while the operation runs.
+    A create or start goes on when QEMU answers (then its pivot was passed), else back; a destroy
+    goes on. None when nothing was interrupted. Raises Conflict while the operation runs.
     """
     with ExitStack() as stack:
         stack.enter_context(world.locks.vm(vm_id))
@@ -48,7 +51,7 @@ def settle(world: World, context: Context, vm_id: int) -> Outcome | None:
             return _on(execution, vm, plan)
         wanted = vm.wanted is not Wanted.ABSENT
         if wanted and (execution.journal.view.pivoted or _answers(execution, plan)):
-            return _on(execution, vm, plan)
+            return _on_or_back(execution, vm, plan)
         return _back(execution, vm, plan, "interrupted")
 
 
@@ -84,6 +87,8 @@ def resume(world: World, context: Context, operation_id: int) -> Outcome:
         creates = vm.operation is not None and vm.operation.kind is OperationKind.CREATE
         if creates and vm.wanted is Wanted.ABSENT:
             return _back(execution, vm, plan, "undone")
+        if _starts(vm):
+            return _start_on(execution, vm, plan)
         return _on(execution, vm, plan)
 
 
@@ -265,7 +270,8 @@ def _lost(world: World, context: Context, state: State, vm: Vm) -> Journal:
         plan = power.plan(vm, operation.kind, context.settings, power.SHUTDOWN_TIMEOUT_S)
     else:
         host = context.host(state, vm.host or "")
-        plan = create_plan.plan(
+        planned = start_plan.plan if _starts(vm) else create_plan.plan
+        plan = planned(
             vm, host, context.inventory.networks, context.settings, context.ifup_template
         )
     header = Header(
@@ -319,6 +325,34 @@ def _on(execution: Execution, vm: Vm, plan: Plan) -> Outcome:
     return Outcome(operation=operation, vm=done, status=Status.DONE)
 
 
+def _on_or_back(execution: Execution, vm: Vm, plan: Plan) -> Outcome:
+    """Go on; but a VM that ran before goes back where its host finds that its QEMU has ended."""
+    try:
+        return _on(execution, vm, plan)
+    except StepFailed as error:
+        if not _starts(vm) or error.code != _NOT_UP:
+            raise
+        return _back(execution, vm, plan, error.what)
+
+
+def _start_on(execution: Execution, vm: Vm, plan: Plan) -> Outcome:
+    """Do a start once more; one that fails goes back as the first one would have done, and raises.
+
+    Past its pivot only the proof that QEMU has ended takes it back.
+    """
+    pivoted = execution.journal.view.pivoted
+    try:
+        return _on(execution, vm, plan)
+    except StepFailed as error:
+        if pivoted and error.code != _NOT_UP:
+            raise
+        finish.go_back(execution, vm, plan, error)
+
+
+def _starts(vm: Vm) -> bool:
+    return vm.operation is not None and vm.operation.kind is OperationKind.START
+
+
 def _put_right(execution: Execution, vm: Vm | None) -> Outcome:
     ended = execution.journal.view.ended
     status = ended.status if ended is not None else Status.DONE
@@ -335,4 +369,5 @@ def _back(execution: Execution, vm: Vm, plan: Plan, reason: str) -> Outcome:
     finish.forget_seed(world, vm)
     execution.journal.note(Ended(at=iso(world.clock.now()), status=Status.UNDONE, reason=reason))
     world.locks.forget_vm(vm.id)
-    return Outcome(operation=execution.ids.operation, vm=None, status=Status.UNDONE)
+    left = world.store.read().vms.get(vm.id)
+    return Outcome(operation=execution.ids.operation, vm=left, status=Status.UNDONE)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tashictl.errors import OperationFailed
 from tashictl.model.state import State
 from tashictl.model.steps import PutSeed
-from tashictl.model.vm import Seed, Vm, Wanted
+from tashictl.model.vm import OperationKind, Seed, Vm, Wanted
 from tashictl.ops import answers
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
@@ -48,8 +48,9 @@ def tidy(world: World, state: State) -> None:
 
 
 def may_be_sent(vm: Vm) -> bool:
-    """Whether the VM has a seed and waits for its start, or is being started."""
-    waits = vm.host is None or vm.operation is not None
+    """Whether the VM has a seed and waits for its first start, or is being created."""
+    operation = vm.operation
+    waits = vm.host is None or (operation is not None and operation.kind is OperationKind.CREATE)
     return vm.spec.seed is not None and waits and vm.wanted is not Wanted.ABSENT
 
 

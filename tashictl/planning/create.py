@@ -36,7 +36,6 @@ def plan(
     at = paths.at(host.name, vm.uuid, settings)
     cluster = settings.tashictl.cluster_id
     operation = vm.operation.id if vm.operation else 0
-    by_id = {n.id: n for n in networks}
     steps: list[Step] = [
         WriteManifest(
             **at, phase="creating", manifest=manifest.text(vm, cluster, "creating", operation)
@@ -57,6 +56,18 @@ def plan(
                     image_folder=where.image_folder,
                 )
             )
+    return (*steps, *to_running(vm, host, networks, settings, ifup_template))
+
+
+def to_running(
+    vm: Vm, host: Host, networks: Iterable[Network], settings: Settings, ifup_template: str
+) -> Plan:
+    """The steps from disks that are there to a VM that runs: the same at every start."""
+    where = paths.of(vm.uuid, settings)
+    at = paths.at(host.name, vm.uuid, settings)
+    operation = vm.operation.id if vm.operation else 0
+    by_id = {n.id: n for n in networks}
+    steps: list[Step] = []
     bridged = [nic for nic in vm.spec.nics if nic.ssh_port is None]
     for network_id in dict.fromkeys(nic.network for nic in bridged):
         content = render.ifup(ifup_template, by_id[network_id])
@@ -71,7 +82,7 @@ def plan(
         WriteManifest(
             **at,
             phase="running",
-            manifest=manifest.open_text(vm, cluster, "running", operation),
+            manifest=manifest.open_text(vm, settings.tashictl.cluster_id, "running", operation),
             add_started=True,
         ),
         AwaitQmp(**at, socket=where.qmp),
@@ -120,9 +131,10 @@ def binaries(settings: Settings, arch: str = "x86_64") -> tuple[str, ...]:
 
 
 def undo(plan: Plan, begun: Iterable[int]) -> Plan:
-    """What takes back the steps of `plan` that were begun, newest first.
+    """What takes back the steps of `plan`, of a create or a start, that were begun, newest first.
 
-    Files for a whole host (ifup) stay: other VMs use them.
+    Only who made the folder removes it: a start finds the disks there, and leaves them. Files for
+    a whole host (ifup) stay: other VMs use them.
     """
     found: list[Step] = []
     for index in sorted(begun, reverse=True):
@@ -135,6 +147,9 @@ def undo(plan: Plan, begun: Iterable[int]) -> Plan:
                 found.append(RemoveTap(**at, tap=tap))
             case WriteManifest(phase="creating"):
                 found.append(RemoveDir(**at))
+            case WriteManifest(phase="starting", manifest=text):
+                stopped = manifest.in_phase(text, "stopped")
+                found.append(WriteManifest(**at, phase="stopped", manifest=stopped))
             case _:
                 continue
     return tuple(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tashictl.model.vm import Vm, VmSpec
 
@@ -11,7 +12,11 @@ MANIFEST_SCHEMA = 1
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """What a host knows of a VM; it holds no secrets. `phase` is ``creating`` or ``running``."""
+    """What a host knows of a VM; it holds no secrets.
+
+    `phase` is ``creating``, ``starting``, ``running`` or ``stopped``; whether a VM runs only its
+    run.lock says.
+    """
 
     schema: int = MANIFEST_SCHEMA
     cluster: str
@@ -49,3 +54,9 @@ def text(vm: Vm, cluster: str, phase: str, operation: int) -> str:
 def open_text(vm: Vm, cluster: str, phase: str, operation: int) -> str:
     """The same without its closing brace: the host appends what only it knows."""
     return text(vm, cluster, phase, operation).removesuffix("}")
+
+
+def in_phase(manifest: str, phase: str) -> str:
+    """A whole manifest's text with another phase."""
+    found = msgspec.json.decode(manifest, type=Manifest)
+    return msgspec.json.encode(replace(found, phase=phase)).decode()

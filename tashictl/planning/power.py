@@ -62,7 +62,8 @@ _HINTS = {
     _S.Held: "it has no host: tashictl schedule, or tashictl vm destroy {name}",
     _S.Paused: "tashictl vm unpause {name}",
     _S.Running: "tashictl vm show {name}",
-    _S.Exited: "its guest has ended: tashictl vm destroy {name}",
+    _S.Orphaned: "whether it runs is not known: tashictl host check {host}",
+    _S.Exited: "its guest has ended: tashictl vm start {name}, or tashictl vm destroy {name}",
     _S.Destroying: "tashictl vm destroy {name}",
 }
 
@@ -77,12 +78,17 @@ def refusal(vm: Vm, kind: OperationKind) -> TashiError | None:
     allowed = _GOING if kind is OperationKind.SHUTDOWN else ACTS[kind].from_states
     if vm.host is not None and vm.state in allowed:
         return None
+    return wrong_state(vm, kind)
+
+
+def wrong_state(vm: Vm, kind: OperationKind) -> Conflict:
+    """The error for an operation that the VM's state does not allow."""
     hint = _HINTS.get(vm.state, "tashictl vm show {name}")
     return Conflict(
         "E-STATE",
         f"{vm.name} is {vm.state.name}: no {kind.value} now",
         cause=vm.reason or "",
-        hint=hint.format(name=vm.name),
+        hint=hint.format(name=vm.name, host=vm.host),
     )
 
 

@@ -12,6 +12,7 @@ from tashictl.model.steps import (
     AddTap,
     AwaitExit,
     Batch,
+    CheckDisk,
     CheckImage,
     CheckPort,
     CreateOverlay,
@@ -66,6 +67,10 @@ _CREATING = r"""mkdir -p "$D" || exit 1
 grep -qsF "\"phase\":\"running\",\"operation\":$OP," "$D/manifest.json" \
   || put "$D/manifest.json" 640 {manifest}"""
 
+# Of a start that was taken back. It says less than run.lock does: a full disk may keep the old one.
+_STOPPED = r"""[ -e "$D/manifest.json" ] || exit 0
+put "$D/manifest.json" 640 {manifest} || echo 'the manifest stays as it is'"""
+
 _STARTED = r"""p=$(qemu_pid) || die 'QEMU has ended'
 t=$(start_time "$p"); b=$(cat /proc/sys/kernel/random/boot_id)
 s=$(printf ',"started":{{"pid":%s,"starttime":%s,"boot_id":"%s"}}}}' "$p" "$t" "$b")
@@ -94,6 +99,8 @@ def body(step: Step) -> str:
     match step:
         case WriteManifest(manifest=manifest, add_started=True):
             return _STARTED.format(manifest=quote(manifest))
+        case WriteManifest(manifest=manifest, phase="stopped"):
+            return _STOPPED.format(manifest=quote(manifest))
         case WriteManifest(manifest=manifest):
             return _CREATING.format(manifest=quote(manifest))
         case CreateOverlay():
@@ -137,6 +144,8 @@ def _small(step: Step) -> str:
                 f"  || ip tuntap add dev {quote(tap)} mode tap || exit 1\n"
                 f"{quote(ifup)} {quote(tap)}"
             )
+        case CheckDisk(path=path):
+            return f"[ -f {quote(path)} ] || die 'a disk of the VM is gone: '{quote(path)}"
         case CheckPort(port=port):
             return _PORT.format(port=port, hex=f"{port:04X}")
         case RemoveTap(tap=tap):

@@ -8,6 +8,7 @@ from tashictl.model.steps import (
     AddTap,
     AwaitExit,
     AwaitQmp,
+    CheckDisk,
     CheckImage,
     CheckPort,
     CreateOverlay,
@@ -40,6 +41,8 @@ def line(step: Step) -> str:
             return f"{path} on {base}, if it is not there"
         case CheckImage(path=path):
             return f"{path} is there and no link out of the image folder"
+        case CheckDisk(path=path):
+            return f"{path} is still there"
         case WriteIfup(path=path):
             return f"{path}, unless it is the operator's own"
         case AddTap(tap=tap, ifup=ifup):
@@ -91,6 +94,8 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
             return "disk", f"{_last(path)}, overlay on {_last(base)}{kept}"
         case CheckImage(path=path):
             return "disk", f"{_last(path)}, persistent"
+        case CheckDisk(path=path):
+            return "disk", f"{_last(path)}, as it was"
         case AddTap(tap=tap):
             return "nic", tap
         case CheckPort(port=port):

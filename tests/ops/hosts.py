@@ -12,6 +12,7 @@ from tashictl.model.script import HostKey
 from tashictl.model.steps import (
     AddTap,
     AwaitExit,
+    CheckDisk,
     CheckImage,
     CreateOverlay,
     Fence,
@@ -111,8 +112,10 @@ class Host:
     def do(self, step: Step) -> str:
         """Do one step; what it reports as frames' data lines."""
         match step:
-            case WriteManifest(uuid=uuid, manifest=manifest):
-                self.manifests[uuid] = manifest
+            case CheckDisk(path=path) if path not in self.overlays:
+                raise Refusal(f"gone: {path}")
+            case WriteManifest():
+                self._write(step)
             case CreateOverlay(path=path):
                 self.overlays.add(path)
             case AddTap(tap=tap):
@@ -132,16 +135,23 @@ class Host:
                 self.overlays = {o for o in self.overlays if not o.startswith(f"{folder}/")}
             case PlaceImage(part=part, path=path) | PlaceSeed(part=part, path=path):
                 self.files[path] = self.files.pop(part, self.files.get(path, b""))
-            case ReleaseHost(folder=folder, images=images, parts=parts):
-                assert not (self.manifests or self.running)
-                for name in (*images, *parts):
-                    self.files.pop(f"{folder}/{name}", None)
-                self.ifups.clear()
-                self.fences.clear()
-                self.claimed = None
+            case ReleaseHost():
+                self._release(step)
             case CheckImage() | _:
                 pass
         return ""
+
+    def _write(self, step: WriteManifest) -> None:
+        if step.phase != "stopped" or step.uuid in self.manifests:
+            self.manifests[step.uuid] = step.manifest
+
+    def _release(self, step: ReleaseHost) -> None:
+        assert not (self.manifests or self.running)
+        for name in (*step.images, *step.parts):
+            self.files.pop(f"{step.folder}/{name}", None)
+        self.ifups.clear()
+        self.fences.clear()
+        self.claimed = None
 
 
 class Stream:

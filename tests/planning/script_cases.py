@@ -13,6 +13,7 @@ from tashictl.model.steps import (
     AddTap,
     AwaitExit,
     Batch,
+    CheckDisk,
     CheckImage,
     CheckPort,
     CreateOverlay,
@@ -47,6 +48,8 @@ STEPS: dict[str, Step] = {
     "write-manifest-started": WriteManifest(
         **AT, phase="running", manifest=_MANIFEST, add_started=True
     ),
+    "write-manifest-stopped": WriteManifest(**AT, phase="stopped", manifest=_MANIFEST + "}"),
+    "check-disk": CheckDisk(**AT, path=f"{AT['folder']}/disk0.qcow2"),
     "create-overlay": CreateOverlay(
         **AT,
         path=f"{AT['folder']}/disk0.qcow2",

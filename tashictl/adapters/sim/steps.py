@@ -15,6 +15,7 @@ from tashictl.adapters.sim.host import NoSpace, Pace, Process, SimHost
 from tashictl.model.steps import (
     AddTap,
     AwaitExit,
+    CheckDisk,
     CheckImage,
     CheckPort,
     CreateOverlay,
@@ -118,6 +119,9 @@ class Body:
         match step:
             case RemoveTap(tap=tap):
                 self.host.taps.pop(tap, None)
+            case CheckDisk(path=path):
+                if path not in self.host.files:
+                    raise Died(f"a disk of the VM is gone: {path}")
             case CheckPort(port=port):
                 if port in self.host.ports and self.host.qemu_of(self.uuid) is None:
                     raise Died(f"another process listens on port {port}")
@@ -153,12 +157,24 @@ class Body:
                 "boot_id": self.host.boot_id,
             }
             text += f',"started":{msgspec.json.encode(started).decode()}}}'
+        elif step.phase == "stopped":
+            yield from self._write_stopped(step)
+            return
         else:
             self.host.folders.add(step.folder)
             if self._is_further(step):
                 return
         self.host.watch.made(self.host.name, self.uuid, "a manifest")
         yield from self._put(f"{step.folder}/manifest.json", text)
+
+    def _write_stopped(self, step: WriteManifest) -> Pace:
+        path = f"{step.folder}/manifest.json"
+        if path not in self.host.files:
+            return
+        try:
+            yield from self._put(path, step.manifest)
+        except NoSpace:
+            self.said = "the manifest stays as it is"
 
     def _is_further(self, step: WriteManifest) -> bool:
         """Whether a later script of the same operation has written the manifest."""
