@@ -45,6 +45,10 @@ NOUNS = {
     "schedule": commands.Lazy(
         module="tashictl.cli.schedule", summary="Place the VMs that are Pending."
     ),
+    "sweep": commands.Lazy(
+        module="tashictl.cli.sweep",
+        summary="One round over all hosts: what runs, statistics, repairs. For cron.",
+    ),
     "completion": commands.Lazy(
         module="tashictl.cli.completion", summary="Print the completion script of a shell."
     ),

@@ -27,7 +27,7 @@ _IN_GIB_MIB = 2048  # from here on a total is shown in GiB
 def command(face: Globals) -> None:
     """The cluster at a glance: hosts, VMs, room, and what wants attention."""
     at = desk.sit_down(face)
-    picture = _looked(at)
+    picture = looked(at)
     streams = face.streams
     output.refuse_choice(face, "status")
     if face.for_people:
@@ -38,7 +38,8 @@ def command(face: Globals) -> None:
         output.emit_record(face, attention.record(picture), (), name=picture.name)
 
 
-def _looked(at: Desk) -> attention.Picture:
+def looked(at: Desk) -> attention.Picture:
+    """All that the screen is made of."""
     from tashictl.cli import wiring
     from tashictl.model.cluster import snapshot
     from tashictl.ops import recover

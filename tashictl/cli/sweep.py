@@ -49,7 +49,9 @@ def command(
             raise InvalidRequest("E-USAGE", "--watch is for a terminal, not for -o")
         from tashictl.cli import sweep_watch
 
-        return sweep_watch.run(at, world, every_s, lambda: _sweep(face, world, context, books, wish))
+        return sweep_watch.run(
+            at, world, every_s, lambda: _sweep(face, world, context, books, wish)
+        )
 
 
 def _wish(at: Desk, shard: str | None, limit: str | None) -> Wish:

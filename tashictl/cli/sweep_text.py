@@ -64,9 +64,7 @@ def _headline(done: Round, shown: Sequence[Problem]) -> str:
     return f"sweep {done.at}: {_count(len(done.asked), 'host')}{lost}, {wrong}{new}"
 
 
-def _happened(
-    events: Sequence[Event], width: int | None, paint: text.Paint
-) -> Iterator[str]:
+def _happened(events: Sequence[Event], width: int | None, paint: text.Paint) -> Iterator[str]:
     for event in events[:_SHOWN]:
         mark = paint(_COLOURS[event.severity] if event.severity is not Severity.NOTE else "", "·")
         reason = f": {event.reason}" if event.reason else ""
