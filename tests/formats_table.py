@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from tashictl.adapters.store.form import Seal
-from tashictl.model import host, image, operation, state, steps, vm
+from tashictl.model import event, host, image, operation, state, steps, vm
 from tashictl.model.settings import Settings
 from tashictl.planning.config import value_at
 from tashictl.planning.config_options import OBSOLETE_SECTIONS, OPTIONS, Kind, Option
@@ -169,6 +169,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "journal-entries": lambda: struct_tables(*get_args(operation.Entry)),
     "step-common": lambda: struct_tables(steps.HostStep),
     "steps": steps_table,
+    "events": lambda: struct_tables(event.Event, event.Problem),
     "manifest": lambda: struct_tables(Manifest),
     "facts": lambda: struct_tables(host.HostFacts, host.VmFact, host.ImageFact),
     "fence": lambda: struct_tables(steps.Fence),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tashictl.adapters.book_file import BOOK_SCHEMA
 from tashictl.adapters.config_files import NAMES
 from tashictl.model.operation import JOURNAL_SCHEMA
 from tashictl.model.state import MIN_WRITER, STATE_SCHEMA
@@ -23,6 +24,7 @@ def test_the_formats_name_the_schemas_of_this_version() -> None:
     for what, number in (
         ("state", STATE_SCHEMA),
         ("journal", JOURNAL_SCHEMA),
+        ("events", BOOK_SCHEMA),
         ("manifest", MANIFEST_SCHEMA),
     ):
         assert f"| {what} | {number} |" in text

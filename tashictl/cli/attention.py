@@ -16,6 +16,7 @@ from tashictl.model.vm import TashiState
 
 if TYPE_CHECKING:
     from tashictl.model.cluster import Cluster, Host
+    from tashictl.model.event import Problem
     from tashictl.model.inventory import Inventory
     from tashictl.model.operation import Operation
     from tashictl.model.state import State
@@ -40,6 +41,7 @@ class Picture(Struct, frozen=True, kw_only=True):
     inventory: Inventory
     operations: Sequence[Operation]
     now: datetime
+    problems: Sequence[Problem] = ()
 
 
 def record(picture: Picture) -> dict[str, object]:
@@ -115,7 +117,26 @@ def next_step(picture: Picture) -> str | None:
 
 def of(picture: Picture) -> list[Line]:
     """Everything that is not as it should be, the worst first."""
-    return [*_database(picture), *_operations(picture), *_hosts(picture), *_vms(picture)]
+    found = [*_database(picture), *_operations(picture), *_hosts(picture), *_vms(picture)]
+    said = {f"{one.kind}:{one.target}" for one in found}
+    return [*found, *_problems(picture, said)]
+
+
+def _problems(picture: Picture, said: set[str]) -> Iterator[Line]:
+    """What the sweep found that nobody acknowledged and no line says already, in one line."""
+    zone = picture.now.tzinfo
+    some = [p for p in picture.problems if p.acked_at is None and p.id not in said]
+    if not some:
+        return
+    began = [when.astimezone(zone) for p in some if (when := text.read_time(p.since)) is not None]
+    new = sum(when.date() == picture.now.date() for when in began)
+    today = f", {new} new today" if new else ""
+    yield Line(
+        kind="problems",
+        target=some[0].id,
+        said=some[0].text if len(some) == 1 else f"{len(some)} problems{today}",
+        command="tashictl event list --problems",
+    )
 
 
 def _database(picture: Picture) -> Iterator[Line]:

@@ -33,6 +33,9 @@ NOUNS = {
     "op": commands.Lazy(
         module="tashictl.cli.op", summary="Operations in flight or interrupted: list, resume, undo."
     ),
+    "event": commands.Lazy(
+        module="tashictl.cli.event", summary="What was found and decided: list, ack, follow."
+    ),
     "state": commands.Lazy(
         module="tashictl.cli.state", summary="The state database: check, backup, restore."
     ),

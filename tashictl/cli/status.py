@@ -40,6 +40,7 @@ def command(face: Globals) -> None:
 
 def looked(at: Desk) -> attention.Picture:
     """All that the screen is made of."""
+    from tashictl.adapters import book
     from tashictl.cli import wiring
     from tashictl.model.cluster import snapshot
     from tashictl.ops import recover
@@ -54,7 +55,8 @@ def looked(at: Desk) -> attention.Picture:
         cluster=snapshot(state, inventory, at.settings.qemu.reserved_memory_mib),
         inventory=inventory,
         operations=operations,
-        now=at.scene().now,
+        now=(now := at.scene().now),
+        problems=tuple(book.of_state(at.state_folder, lambda: now).values()),
     )
 
 

@@ -115,6 +115,8 @@ def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
         return _backups
     if path in (("host", "add"), ("host", "trust"), ("host", "check")):
         return _listed_hosts
+    if path == ("event", "ack"):
+        return _problems
     by_noun = {"vm": _vms, "host": _hosts, "image": _images, "op": _operations}
     return by_noun.get(path[0])
 
@@ -191,6 +193,16 @@ def _operations(ctx: click.Context, _incomplete: str) -> Iterator[Word]:
         yield str(operation_id), f"{header.kind.value} {header.target}, {journal.status.value}"
 
 
+def _problems(ctx: click.Context, _incomplete: str) -> Iterator[Word]:
+    """What nobody acknowledged yet."""
+    from tashictl.adapters import book
+    from tashictl.adapters.clock import SystemClock
+
+    for problem in book.of_state(_state_folder(ctx), SystemClock().now).values():
+        if problem.acked_at is None:
+            yield problem.id, problem.text
+
+
 def _backups(ctx: click.Context, _incomplete: str) -> Iterator[Word]:
     from tashictl.adapters import files
 
@@ -204,7 +216,7 @@ def _backups(ctx: click.Context, _incomplete: str) -> Iterator[Word]:
 def _table(path: tuple[str, ...]) -> Table[object] | None:
     from datetime import datetime
 
-    from tashictl.cli import checks, listings
+    from tashictl.cli import checks, event_tables, listings
     from tashictl.cli.records import Scene
 
     scene = Scene(now=datetime.now().astimezone())
@@ -215,6 +227,8 @@ def _table(path: tuple[str, ...]) -> Table[object] | None:
         ("host",): lambda: listings.host_table(scene),
         ("image",): listings.image_table,
         ("op",): lambda: listings.operation_table(scene),
+        ("event", "ack"): lambda: event_tables.problem_table(scene),
+        ("event",): lambda: event_tables.event_table(scene),
         ("state", "check"): lambda: checks.state_check_table(()),
         ("config",): checks.config_table,
     }
@@ -254,6 +268,7 @@ def _filters(path: tuple[str, ...], _ctx: click.Context, incomplete: str) -> Ite
         if path == ("host", "check")
         else [s.name for s in HostState],
         ("op", "status"): ["running", "done", "failed", "undone", "interrupted"],
+        ("event", "severity"): ["note", "warning", "error"],
         ("host", "ok"): ["true", "false"],
         ("host", "up"): ["true", "false"],
     }

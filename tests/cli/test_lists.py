@@ -7,6 +7,8 @@ import json
 import pytest
 import yaml
 
+from tashictl.adapters.book import SqliteBook
+from tashictl.model.event import Event
 from tests.cli.office import CREATE, Office
 from tests.ops.hosts import Trouble
 from tests.ops.test_host import answer
@@ -17,6 +19,7 @@ LISTS = [
     ("host", "check"),
     ("image", "list"),
     ("op", "list", "--all"),
+    ("event", "list"),
     ("state", "check"),
     ("config", "show"),
 ]
@@ -28,6 +31,8 @@ def office(office: Office) -> Office:
     for name in ("node1", "node2"):
         office.remote.probes[name] = answer()
     office.ok(*CREATE)
+    book = SqliteBook(f"{office.folder}/state", office.clock.now)
+    book.write([Event(at="2026-11-26T00:00:00Z", kind="vm-exited", text="web1 has ended")])
     return office
 
 

@@ -7,9 +7,13 @@ import sys
 import pytest
 from msgspec.structs import replace
 
+from tashictl.adapters.book import SqliteBook
 from tashictl.cli import main
+from tashictl.model.event import Problem
 from tests.cli import stage
 from tests.cli.office import CREATE, Office
+
+AT = "2026-11-26T00:00:00Z"
 
 
 class Shell:
@@ -56,6 +60,10 @@ def shell(office: Office, monkeypatch: pytest.MonkeyPatch) -> Shell:
         (("host", "show", "node2"), ["node2"]),
         (("op", "show", ""), ["2", "1"]),
         (("op", "resume", ""), []),
+        (
+            ("event", "list", "--filter", "sev"),
+            ["severity=note", "severity=warning", "severity=error"],
+        ),
         (("vm", "list", "-c", "na"), ["name"]),
         (("vm", "list", "-c", "id,ho"), ["id,host"]),
         (("vm", "list", "-c", "+uu"), ["+uuid"]),
@@ -84,6 +92,15 @@ def test_hosts_that_wait_to_be_added_are_offered_there(shell: Shell) -> None:
 
     assert shell.offered("host", "add", "node") == ["node1", "node2", "node7"]
     assert shell.offered("host", "remove", "node7") == []
+
+
+def test_problems_that_nobody_acknowledged_are_offered(shell: Shell) -> None:
+    assert shell.offered("event", "ack", "") == []
+    book = SqliteBook(f"{shell.office.folder}/state", shell.office.clock.now)
+    book.settle([Problem(id="a:b", text="b"), Problem(id="a:c", text="c")], [], True, AT)
+    book.acknowledge(["a:b"], "dev", AT, "")
+
+    assert shell.offered("event", "ack", "a") == ["a:c"]
 
 
 def test_backups_are_offered_by_name(shell: Shell) -> None:
