@@ -21,10 +21,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 class Spent(Struct, frozen=True, kw_only=True):
-    """What a process cost, in seconds."""
+    """What a process cost: seconds, and the most memory that it held."""
 
     cpu_s: float
     wall_s: float
+    peak_mib: float = 0.0
 
 
 class Figure(Struct, frozen=True, kw_only=True):
@@ -108,7 +109,9 @@ def run(argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path = P
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise RuntimeError(f"{' '.join(argv)}: {process.returncode}: {said.decode()}")
-    return Spent(cpu_s=usage.ru_utime + usage.ru_stime, wall_s=wall_s)
+    return Spent(
+        cpu_s=usage.ru_utime + usage.ru_stime, wall_s=wall_s, peak_mib=usage.ru_maxrss / 1024
+    )
 
 
 def _span(seconds: Sequence[float]) -> str:

@@ -96,6 +96,11 @@ class Link:
         """Whether nothing is known against the connection."""
         return not self._retired and self.wire.is_active()
 
+    @property
+    def in_use(self) -> bool:
+        """Whether a channel is open."""
+        return self._users > 0
+
     @contextlib.contextmanager
     def session(
         self, command: str, deadline_s: float, window: int | None = None

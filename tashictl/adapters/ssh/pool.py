@@ -12,8 +12,9 @@ from tashictl.adapters.ssh.faults import Down, left_s
 from tashictl.adapters.ssh.link import Link
 from tashictl.model.script import Fault
 
-# Each costs 60 kB, a thread and a descriptor here, and two processes on its host.
-_KEPT_MAX = 512
+# Idle ones: each costs 60 kB, a thread and a descriptor here, and two processes on its host. More
+# than a round has workers, so that a host whose script has just ended is reached again for nothing.
+_KEPT_MAX = 64
 
 Dial = Callable[[Route, float], Link]
 
@@ -53,13 +54,14 @@ class Pool:
             turn.release()
 
     def adopt(self, link: Link) -> None:
-        """Keep a connection, in place of an older one of its route."""
+        """Keep a connection, in place of an older one of its route; the longest idle one goes."""
         with self._lock:
             old = self._links.pop(link.route, None)
+            idle = [kept for kept in self._links.values() if not kept.in_use]
             self._links[link.route] = link
             spare = None
-            if len(self._links) > _KEPT_MAX:
-                spare = min(self._links.values(), key=lambda kept: kept.used_s)
+            if len(idle) > _KEPT_MAX:
+                spare = min(idle, key=lambda kept: kept.used_s)
                 del self._links[spare.route]
         for given_up in (old, spare):
             if given_up is not None:
