@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from tashictl.ops.sweep import Round
     from tashictl.planning.verdict import Scene, Verdict
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _SHOWN = 25  # lines of one kind; the rest is counted
 _COLOURS = {Severity.NOTE: "dim", Severity.WARNING: "yellow", Severity.ERROR: "red"}
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
@@ -43,7 +46,7 @@ def lines(face: Globals, done: Round, shown: Sequence[Problem], quiet: bool) -> 
     width = options.width_of(face.streams.stdout, face.streams.env)
     paint = options.paint_for(face.streams.stdout, face.color, face.streams.env)
     events = [e for e in done.events if not (quiet and e.severity is Severity.NOTE)]
-    events = [e for e in events if e.kind != "repair-failed"]  # told as a problem
+    events = [e for e in events if not _is_said_twice(e)]
     if not events and not shown and not done.left:
         return []
     found = [_headline(done, shown)]
@@ -51,17 +54,23 @@ def lines(face: Globals, done: Round, shown: Sequence[Problem], quiet: bool) -> 
     if done.left:
         found.append(f"  {len(done.left)} repairs are left for the next round: the time was over")
     for problem in shown[:_SHOWN]:
-        found += _problem_lines(problem, width, paint)
+        found += _problem_lines(problem, done.at, width, paint)
     if len(shown) > _SHOWN:
         found.append(f"  … and {len(shown) - _SHOWN} more   tashictl event list --problems")
     return found
+
+
+def _is_said_twice(event: Event) -> bool:
+    """A repair that failed is a problem below; a host that is back is an event of its own."""
+    over = event.kind == "problem-over" and (event.problem or "").startswith("host-down:")
+    return over or event.kind == "repair-failed"
 
 
 def _headline(done: Round, shown: Sequence[Problem]) -> str:
     wrong = _count(len(shown), "problem") if shown else "no problem"
     lost = f", {len(done.lost)} not reached" if done.lost else ""
     new = f" ({len(done.new)} new)" if shown and done.new else ""
-    return f"sweep {done.at}: {_count(len(done.asked), 'host')}{lost}, {wrong}{new}"
+    return f"sweep {_fit(done.at, None)}: {_count(len(done.asked), 'host')}{lost}, {wrong}{new}"
 
 
 def _happened(events: Sequence[Event], width: int | None, paint: text.Paint) -> Iterator[str]:
@@ -73,14 +82,17 @@ def _happened(events: Sequence[Event], width: int | None, paint: text.Paint) -> 
         yield f"  … and {len(events) - _SHOWN} more   tashictl event list"
 
 
-def _problem_lines(problem: Problem, width: int | None, paint: text.Paint) -> Iterator[str]:
+def _problem_lines(
+    problem: Problem, now: str, width: int | None, paint: text.Paint
+) -> Iterator[str]:
     mark = paint(_COLOURS[problem.severity], "!")
-    since = f", since {problem.since}" if problem.since else ""
+    since = f", since {problem.since}" if problem.since not in ("", now) else ""
     yield f"{mark} {_fit(problem.text + since, width)}"
     yield f"    {paint('dim', problem.id)}" + (f"   {problem.hint}" if problem.hint else "")
 
 
 def _fit(said: str, width: int | None) -> str:
+    said = _TIME.sub(lambda match: text.show_time(match.group(), _now()) or match.group(), said)
     return text.broken(text.visible(said), width, 2).replace("\n", "\n  ")
 
 
@@ -127,7 +139,7 @@ def dry_lines(face: Globals, scene: Scene, verdict: Verdict) -> list[str]:
         where = f" on {repair.host}" if repair.host else ""
         found.append(f"would {repair.kind.value}  {repair.target}{where}: {repair.why}")
     for problem in verdict.problems:
-        found += _problem_lines(problem, width, paint)
+        found += _problem_lines(problem, scene.now, width, paint)
     return [*found, "nothing was changed"]
 
 
@@ -148,6 +160,10 @@ def dry_record(scene: Scene, verdict: Verdict) -> dict[str, object]:
         ],
         "problems": _plain(verdict.problems),
     }
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone()
 
 
 def _plain(things: Iterable[Event | Problem]) -> list[object]:

@@ -29,6 +29,7 @@ from tashictl.cli.progress import Progress
 from tashictl.model.inventory import Inventory
 from tashictl.ops.context import Context
 from tashictl.ops.ports import Remote, Store, World
+from tashictl.ops.ports_sweep import Books
 from tashictl.planning import inventory as inventory_plan
 from tashictl.planning.inventory_networks import with_ranges
 
@@ -127,3 +128,18 @@ def world_of(desk: Desk, *, bare: bool = False) -> Iterator[World]:
         )
     finally:
         remote.close()
+
+
+def books_of(desk: Desk) -> Books:
+    """The book of events, the history, and the lock of sweeps."""
+    from tashictl.adapters.book import SqliteBook
+    from tashictl.adapters.history import SqliteHistory
+    from tashictl.adapters.locks import FileSweepLocks
+
+    clock, report = SystemClock(), Progress(desk.face)
+    actor = SystemWho().controller()
+    return Books(
+        book=SqliteBook(desk.state_folder, clock.now),
+        history=SqliteHistory(desk.state_folder, clock, warn=report.warn),
+        locks=FileSweepLocks(f"{desk.state_folder}/locks", clock, actor),
+    )

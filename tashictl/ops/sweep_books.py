@@ -49,7 +49,7 @@ def close(world: World, books: Books, scene: Scene, verdict: Verdict, done: Iter
     """Write the books of a round that was done."""
     tried = tuple(done)
     actor = world.who.controller()
-    problems = [*verdict.problems, *_failures(tried)]
+    problems = [*_standing(verdict.problems, tried), *_failures(tried)]
     problems += _measured(books, scene)
     events = [*verdict.events, *_deeds(scene, tried)]
     try:
@@ -81,6 +81,15 @@ def _looked_at(books: Books, scene: Scene) -> set[str]:
         scopes = {p.scope for p in books.book.problems().values() if p.scope is not None}
         found |= scopes - scene.state.hosts.keys()
     return found
+
+
+def _standing(problems: Iterable[Problem], done: Iterable[Done]) -> Iterator[Problem]:
+    """What was found, without what has been put right since then."""
+    right = {one.repair.target for one in done if one.error is None and one.text}
+    for problem in problems:
+        kind = problem.id.partition(":")[0]
+        if problem.vm not in right or kind not in ("vm-exited", "operation"):
+            yield problem
 
 
 def _deeds(scene: Scene, done: Iterable[Done]) -> Iterator[Event]:
@@ -153,7 +162,7 @@ def _measured(books: Books, scene: Scene) -> list[Problem]:
             found.update(new)
             points += some
     try:
-        books.history.append(found, points)
+        books.history.append(found, points, _labels(scene))
         if scene.leads:
             books.history.forget(_gone(scene))
     except TashiError as error:
@@ -164,4 +173,9 @@ def _measured(books: Books, scene: Scene) -> list[Problem]:
 def _gone(scene: Scene) -> list[str]:
     here = {f"vm:{vm.uuid}" for vm in scene.state.vms.values()}
     here |= {f"host:{name}" for name in scene.state.hosts}
-    return [subject for subject in scene.counters if subject not in here]
+    return [s for s in scene.counters if s.partition("/")[0] not in here]
+
+
+def _labels(scene: Scene) -> dict[str, str]:
+    """What the subjects are called, so that they are found by name when they are gone."""
+    return {f"vm:{vm.uuid}": vm.name for vm in scene.state.vms.values()}

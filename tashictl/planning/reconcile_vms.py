@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from tashictl.model.event import Event, Problem, Severity
 from tashictl.model.sighting import VmSample
 from tashictl.model.vm import TashiState, Vm, Wanted
-from tashictl.planning import drift
+from tashictl.planning import drift, rates
 from tashictl.planning.verdict import Scene
 
 
@@ -99,10 +99,13 @@ def _alive(scene: Scene, vm: Vm, sample: VmSample) -> Iterator[Problem]:
 def _is_stuck(scene: Scene, vm: Vm, sample: VmSample) -> bool:
     """In uninterruptible sleep now, and not a tick since the last round."""
     last = scene.counters.get(f"vm:{vm.uuid}")
+    sighting = scene.looked_at(vm.host)
     if sample.process_state != "D" or last is None or sample.cpu_ticks is None:
         return False
-    same = last.incarnation.startswith(f"{sample.pid}:{sample.starttime}")
-    return same and last.values.get("cpu_ticks") == float(sample.cpu_ticks)
+    host = sighting.host if sighting is not None else None
+    same = last.incarnation.endswith(f"/{sample.pid}/{sample.starttime}")
+    spent_s = sample.cpu_ticks / (host.ticks_per_s if host is not None else 100)
+    return same and last.values.get(rates.CPU) == spent_s
 
 
 def _sample(scene: Scene, vm: Vm) -> VmSample | None:

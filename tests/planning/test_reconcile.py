@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tashictl.model.sample import Counters
 from tashictl.model.sighting import ForeignQemu, Mount, Sighting
 from tashictl.model.vm import Observed, OperationKind, OperationRef, Seen, TashiState, Wanted
-from tashictl.planning import reconcile
+from tashictl.planning import rates, reconcile
 from tashictl.planning.verdict import Interrupted, RepairKind, Scene, Verdict
 from tests.planning.sweep_cases import (
     HOSTS,
@@ -248,11 +248,11 @@ def test_a_vm_that_runs_on_another_host_while_its_own_is_silent_is_only_told() -
 
 def test_a_qemu_that_waits_for_a_disk_without_a_tick_is_stuck() -> None:
     stuck = sample(vm(1), process_state="D")
-    last = Counters(at_s=0.0, incarnation="101:5", values={"cpu_ticks": 70.0})
+    last = Counters(at_s=0.0, incarnation="b-1/101/5", values={rates.CPU: 0.7})
     key = f"vm:{vm(1).uuid}"
 
     hangs = reconcile.judge(scene([vm(1)], {"node1": sighting(stuck)}, counters={key: last}))
-    moved = replace(last, values={"cpu_ticks": 69.0})
+    moved = replace(last, values={rates.CPU: 0.69})
     works = reconcile.judge(scene([vm(1)], {"node1": sighting(stuck)}, counters={key: moved}))
 
     assert (ids(hangs), ids(works)) == (["vm-stuck:web1"], [])
