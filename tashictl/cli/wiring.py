@@ -33,6 +33,7 @@ from tashictl.planning import inventory as inventory_plan
 from tashictl.planning.inventory_networks import with_ranges
 
 if TYPE_CHECKING:
+    from tashictl.adapters.history import SqliteHistory
     from tashictl.adapters.ssh.remote import SshRemote
 
 IFUP = "qemu-ifup.j2"
@@ -94,6 +95,23 @@ def _locks(desk: Desk) -> FileLocks:
 def journals(desk: Desk) -> FileJournals:
     """All journals of the cluster."""
     return FileJournals(f"{desk.state_folder}/journal", SystemClock())
+
+
+def history(desk: Desk, *, read_only: bool = False) -> SqliteHistory:
+    """What was measured; `read_only` for those that only show, and in a dry run."""
+    # sqlite3 costs milliseconds of start-up: only who uses the history pays.
+    from tashictl.adapters.history import SqliteHistory
+    from tashictl.adapters.history_fold import Limits
+
+    ours = desk.settings.tashictl
+    return SqliteHistory(
+        desk.state_folder,
+        SystemClock(),
+        Limits(raw_s=ours.history_raw_s, rolled_s=ours.history_rollup_s),
+        warn=Progress(desk.face).warn,
+        timeout_s=ours.lock_timeout_s,
+        read_only=read_only or desk.face.dry_run,
+    )
 
 
 @contextmanager

@@ -115,6 +115,8 @@ class TashictlSettings(Struct, frozen=True, kw_only=True):
     backups: int = 20  # backups: old states that are kept
     parallel: int = 16  # parallel: hosts that are worked on at once
     per_host: int = 4  # perHost: VMs on one host that are worked on at once
+    history_raw_s: float = 7 * 86400.0  # historyRaw: how long samples are kept as they are
+    history_rollup_s: float = 400 * 86400.0  # historyRollup: and their quarters of an hour
 
 
 class DnsSettings(Struct, frozen=True, kw_only=True):
