@@ -34,6 +34,7 @@ from tashictl.planning import inventory as inventory_plan
 from tashictl.planning.inventory_networks import with_ranges
 
 if TYPE_CHECKING:
+    from tashictl.adapters.history import SqliteHistory
     from tashictl.adapters.ssh.remote import SshRemote
 
 IFUP = "qemu-ifup.j2"
@@ -97,6 +98,23 @@ def journals(desk: Desk) -> FileJournals:
     return FileJournals(f"{desk.state_folder}/journal", SystemClock())
 
 
+def history(desk: Desk, *, read_only: bool = False) -> SqliteHistory:
+    """What was measured; `read_only` for those that only show, and in a dry run."""
+    # sqlite3 costs milliseconds of start-up: only who uses the history pays.
+    from tashictl.adapters.history import SqliteHistory
+    from tashictl.adapters.history_fold import Limits
+
+    ours = desk.settings.tashictl
+    return SqliteHistory(
+        desk.state_folder,
+        SystemClock(),
+        Limits(raw_s=ours.history_raw_s, rolled_s=ours.history_rollup_s),
+        warn=Progress(desk.face).warn,
+        timeout_s=ours.lock_timeout_s,
+        read_only=read_only or desk.face.dry_run,
+    )
+
+
 @contextmanager
 def world_of(desk: Desk, *, bare: bool = False) -> Iterator[World]:
     """All ports; connections are closed at the end. In a dry run nothing in it changes anything.
@@ -133,13 +151,11 @@ def world_of(desk: Desk, *, bare: bool = False) -> Iterator[World]:
 def books_of(desk: Desk) -> Books:
     """The book of events, the history, and the lock of sweeps."""
     from tashictl.adapters.book import SqliteBook
-    from tashictl.adapters.history import SqliteHistory
     from tashictl.adapters.locks import FileSweepLocks
 
-    clock, report = SystemClock(), Progress(desk.face)
-    actor = SystemWho().controller()
+    clock, actor = SystemClock(), SystemWho().controller()
     return Books(
         book=SqliteBook(desk.state_folder, clock.now),
-        history=SqliteHistory(desk.state_folder, clock, warn=report.warn),
+        history=history(desk),
         locks=FileSweepLocks(f"{desk.state_folder}/locks", clock, actor),
     )

@@ -27,3 +27,25 @@ class Point(Struct, frozen=True, kw_only=True):
     subject: str
     at_s: float
     values: dict[str, float]
+
+
+class Series(Struct, frozen=True, kw_only=True):
+    """One value of one subject over time, from old to new; all tuples are equally long.
+
+    Raw samples have `low` and `high` equal to `mean`; rolled-up ones are the least, the mean and
+    the greatest of the samples of a span that begins at `at_s`. Values are kept to four digits.
+    """
+
+    name: str
+    at_s: tuple[float, ...] = ()
+    mean: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """A subject that the history knows: what it was called last, and when it was measured last."""
+
+    subject: str
+    label: str = ""
+    at_s: float = 0.0

@@ -118,6 +118,8 @@ class TashictlSettings(Struct, frozen=True, kw_only=True):
     per_host: int = 4  # perHost: VMs on one host that are worked on at once
     sweep_interval_s: float = 60.0  # sweepInterval: how often cron runs `sweep`
     sweep_timeout_s: float = 300.0  # sweepTimeout: after it a sweep begins nothing more
+    history_raw_s: float = 7 * 86400.0  # historyRaw: how long samples are kept as they are
+    history_rollup_s: float = 400 * 86400.0  # historyRollup: and their quarters of an hour
 
 
 class DnsSettings(Struct, frozen=True, kw_only=True):

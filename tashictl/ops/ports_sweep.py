@@ -9,7 +9,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from tashictl.model.event import Event, Problem
-from tashictl.model.sample import Counters, Point
+from tashictl.model.sample import Counters, Known, Point, Series
 
 
 class Book(Protocol):
@@ -61,12 +61,38 @@ class History(Protocol):
         """The newest counters of every subject (``host:node1``, ``vm:<uuid>``)."""
         ...
 
-    def append(self, counters: Mapping[str, Counters], points: Sequence[Point]) -> None:
-        """Keep the counters in place of older ones of the same subjects, and the points."""
+    def append(
+        self,
+        counters: Mapping[str, Counters],
+        points: Sequence[Point],
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep the counters in place of older ones of the same subjects, and the points.
+
+        Points of one subject are taken together as one. `labels` says what subjects are called
+        now (``vm:<uuid>`` to ``web1``), so that they can be found by name when they are gone.
+        """
         ...
 
     def forget(self, subjects: Collection[str]) -> None:
         """Drop the counters of what is gone; its points stay until they are too old."""
+        ...
+
+    def latest(self) -> Mapping[str, Point]:
+        """The newest point of every subject that was not forgotten, exactly as it was given."""
+        ...
+
+    def series(
+        self, subject: str, names: Sequence[str], since_s: float, until_s: float
+    ) -> tuple[Series, ...]:
+        """What is known of these names (none: all) in that time, from old to new.
+
+        Raw as far back as it is kept, rolled up before; names without a sample are left out.
+        """
+        ...
+
+    def subjects(self) -> tuple[Known, ...]:
+        """Everything that there are points of, gone or not, by subject."""
         ...
 
 

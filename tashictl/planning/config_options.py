@@ -74,6 +74,13 @@ def _numbers(section: str, rows: tuple[tuple[str, str, Kind, int], ...]) -> tupl
     return tuple(Option(section=section, name=n, field=f, kind=k, low=low) for n, f, k, low in rows)
 
 
+def _history(*rows: tuple[str, str, int, str]) -> tuple[Option, ...]:
+    return tuple(
+        Option(section="Tashictl", name=n, field=f, kind=_K.SECONDS, low=days * 86400, note=t)
+        for n, f, days, t in rows
+    )
+
+
 def _choice(section: str, name: str, field: str, *choices: str) -> Option:
     return Option(section=section, name=name, field=field, kind=_K.CHOICE, choices=choices)
 
@@ -118,6 +125,15 @@ OPTIONS: tuple[Option, ...] = (
             ("backups", "tashictl.backups", _K.INT, 0),
             ("parallel", "tashictl.parallel", _K.INT, 1),
             ("perHost", "tashictl.per_host", _K.INT, 1),
+        ),
+    ),
+    *_history(
+        ("historyRaw", "tashictl.history_raw_s", 2, "samples as they are; at least two days"),
+        (
+            "historyRollup",
+            "tashictl.history_rollup_s",
+            7,
+            "least, mean and greatest of 15 minutes; at least a week",
         ),
     ),
     *_obsolete("Security", "authAndEncrypt", "SSH authenticates and encrypts"),
