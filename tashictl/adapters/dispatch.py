@@ -33,6 +33,7 @@ class Carrier(Protocol):
         make_script: Callable[[HostConfig], Script],
         timeout_s: float,
         on_result: Callable[[HostConfig, Reply], None],
+        follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
         """Run a script on each of many hosts."""
         ...
@@ -100,6 +101,7 @@ class Dispatch:
         make_script: Callable[[HostConfig], Script],
         timeout_s: float,
         on_result: Callable[[HostConfig, Reply], None],
+        follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
         """One round over all transports at once, results as they come."""
         shares: dict[str, list[HostConfig]] = {}
@@ -110,8 +112,10 @@ class Dispatch:
             return SweepStats(answered=0, failed=0, seconds=0.0)
         if len(shares) == 1:
             (name,) = shares
-            return self._carriers[name].sweep(shares[name], make_script, timeout_s, on_result)
-        return _Shares(self._carriers, make_script, on_result).work(shares, timeout_s)
+            return self._carriers[name].sweep(
+                shares[name], make_script, timeout_s, on_result, follow
+            )
+        return _Shares(self._carriers, make_script, on_result, follow).work(shares, timeout_s)
 
     def open_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> ByteStream:
         """Connect to a unix socket on the host; raises Unreachable."""
@@ -174,7 +178,9 @@ class _Shares:
         carriers: Mapping[str, Carrier],
         make_script: Callable[[HostConfig], Script],
         on_result: Callable[[HostConfig, Reply], None],
+        follow: Callable[[HostConfig, Reply], None] | None,
     ) -> None:
+        self._follow = follow
         self._carriers = carriers
         self._make_script = make_script
         self._on_result = on_result
@@ -202,7 +208,9 @@ class _Shares:
 
     def _part(self, name: str, hosts: list[HostConfig], timeout_s: float) -> None:
         try:
-            part = self._carriers[name].sweep(hosts, self._script, timeout_s, self._result)
+            part = self._carriers[name].sweep(
+                hosts, self._script, timeout_s, self._result, self._follow
+            )
             self._stats.append(part)
         except Exception as error:  # noqa: BLE001 - it must reach the caller's thread
             self._failures.append(error)
@@ -241,13 +249,14 @@ class DryRunRemote:
         make_script: Callable[[HostConfig], Script],
         timeout_s: float,
         on_result: Callable[[HostConfig, Reply], None],
+        follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
         """Run read-only scripts; the first other one ends the round with OperationFailed."""
 
         def make(host: HostConfig) -> Script:
             return _only_reading(host, make_script(host))
 
-        return self._inner.sweep(hosts, make, timeout_s, on_result)
+        return self._inner.sweep(hosts, make, timeout_s, on_result, follow)
 
     def open_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> ByteStream:  # noqa: ARG002
         """Raises OperationFailed."""

@@ -202,13 +202,17 @@ class LocalRemote:
         make_script: Callable[[HostConfig], Script],
         timeout_s: float,
         on_result: Callable[[HostConfig, Reply], None],
+        follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
         """Run a script for each host, a few at a time; `on_result` runs in this thread."""
         begun_s = time.monotonic()
         listed, answered = tuple(hosts), 0
 
         def one(host: HostConfig, script: Script) -> Reply:
-            return self.run(host, script, time.monotonic() + timeout_s)
+            reply = self.run(host, script, time.monotonic() + timeout_s)
+            if follow is not None and reply.fault is None:
+                follow(host, reply)
+            return reply
 
         with ThreadPoolExecutor(_WIDTH) as pool:
             tasks = {pool.submit(one, host, make_script(host)): host for host in listed}

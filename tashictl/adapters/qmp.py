@@ -44,6 +44,38 @@ def talk(stream: Stream, uuid: str, deadline_s: float) -> Monitor:
     return Monitor(client, _greet(client, uuid))
 
 
+def measure(
+    stream: Stream, uuid: str, deadline_s: float
+) -> tuple[str, dict[str, dict[str, float]]]:
+    """As `hello`, and the counters of each block device that has any (query-blockstats).
+
+    A device is named by its id on the command line (``disk0``), else by its node.
+    """
+    client = QmpClient(stream, deadline_s)
+    status = _greet(client, uuid)
+    found: dict[str, dict[str, float]] = {}
+    answer = client.execute("query-blockstats")
+    for entry in answer if isinstance(answer, list) else ():
+        device = _device(entry)
+        if device and isinstance(entry.get("stats"), dict):
+            found[device] = {
+                name: float(value)
+                for name, value in entry["stats"].items()
+                if isinstance(value, int | float) and not isinstance(value, bool)
+            }
+    return status, found
+
+
+def _device(entry: object) -> str:
+    """``disk0`` of ``/machine/peripheral/disk0/virtio-backend``."""
+    if not isinstance(entry, dict):
+        return ""
+    path = str(entry.get("qdev") or "").split("/")
+    if "peripheral" in path[:-1]:
+        return path[path.index("peripheral") + 1]
+    return str(entry.get("node-name") or "")
+
+
 def _greet(client: QmpClient, uuid: str) -> str:
     client.connect()
     found = _text(client.execute("query-uuid"), "UUID")

@@ -102,10 +102,13 @@ class Remote(Protocol):
         make_script: Callable[[HostConfig], Script],
         timeout_s: float,
         on_result: Callable[[HostConfig, Reply], None],
+        follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
         """Run a script on each of many hosts, each with its own deadline, results as they come.
 
         `on_result` is called from one thread at a time. One sick host costs only its own deadline.
+        `follow` is called before it, for a host that answered and while its connection stands,
+        from several threads at once: for what has to be asked besides, within the same deadline.
         """
         ...
 
@@ -199,6 +202,12 @@ class Qmp(Protocol):
 
     def talk(self, stream: Stream, uuid: str, deadline_s: float) -> Monitor:
         """Greet QEMU as `hello` does, and go on talking."""
+        ...
+
+    def measure(
+        self, stream: Stream, uuid: str, deadline_s: float
+    ) -> tuple[str, dict[str, dict[str, float]]]:
+        """Greet QEMU as `hello` does; its run state, and the counters of each block device."""
         ...
 
 

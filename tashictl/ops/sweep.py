@@ -69,10 +69,10 @@ def sweep(world: World, context: Context, books: Books, wish: Wish, accept: Acce
     with books.locks.sweep(wish.shard):
         state = world.store.read()
         refuse_stale(state)
-        looks = sweep_look.around(world, context, _hosts(context, state, wish), wish.timeout_s)
-        scene = replace(
-            _scene(world, context, looks, state, wish), counters=sweep_books.counters(books)
-        )
+        hosts = _hosts(context, state, wish)
+        counters = sweep_books.counters(books)
+        looks = sweep_look.around(world, context, hosts, wish.timeout_s, counters)
+        scene = replace(_scene(world, context, looks, state, wish), counters=counters)
         verdict = _written(world, context, scene, looks, accept)
         scene = replace(scene, state=world.store.read())
         done, left = sweep_repair.all_of(world, context, verdict.repairs, begun_s + wish.timeout_s)
@@ -121,6 +121,7 @@ def _scene(world: World, context: Context, looks: Looks, known: State, wish: Wis
         asked=looks.asked,
         sightings=looks.sightings,
         lost=looks.lost,
+        dialogues=looks.dialogues,
         interrupted=sweep_repair.interrupted(world),
         settings=context.settings,
         now=iso(world.clock.now()),

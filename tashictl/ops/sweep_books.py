@@ -12,6 +12,7 @@ from msgspec import Struct
 from tashictl.errors import TashiError
 from tashictl.model.event import Event, Problem, Severity
 from tashictl.model.sample import Counters, Point
+from tashictl.model.sighting import Sighting
 from tashictl.ops.ports import World
 from tashictl.ops.ports_sweep import Books
 from tashictl.ops.sweep_repair import Done
@@ -161,6 +162,9 @@ def _measured(books: Books, scene: Scene) -> list[Problem]:
             new, some = rates.take(host, sighting, scene.counters)
             found.update(new)
             points += some
+            for more, others in _blocks(scene, sighting):
+                found.update(more)
+                points += others
     try:
         books.history.append(found, points, _labels(scene))
         if scene.leads:
@@ -168,6 +172,14 @@ def _measured(books: Books, scene: Scene) -> list[Problem]:
     except TashiError as error:
         return [Problem(id="history", text=str(error), hint=error.hint)]
     return []
+
+
+def _blocks(scene: Scene, sighting: Sighting) -> Iterator[tuple[dict[str, Counters], list[Point]]]:
+    for vm in sighting.vms:
+        said = scene.dialogues.get(vm.uuid)
+        if said is not None and said.status is not None:
+            incarnation = f"{sighting.boot_id}/{vm.pid}/{vm.starttime}"
+            yield rates.take_blocks(vm.uuid, said.at_s, incarnation, said.blocks, scene.counters)
 
 
 def _gone(scene: Scene) -> list[str]:

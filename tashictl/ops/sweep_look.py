@@ -8,16 +8,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tashictl.model.host import HostConfig, HostFacts, HostRecord
+from tashictl.model.sample import Counters
 from tashictl.model.script import Reply, Script
 from tashictl.model.sighting import Sighting
 from tashictl.model.state import State
 from tashictl.model.vm import Seen, Vm
-from tashictl.ops import answers
+from tashictl.ops import answers, sweep_qmp
 from tashictl.ops import host as host_ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import facts as facts_plan
 from tashictl.planning import machine, ports, probe, probe_read
+from tashictl.planning.verdict import Dialogue
 
 _AT_WORK = (Seen.RUNNING, Seen.PAUSED, Seen.UNKNOWN)
 
@@ -32,6 +34,7 @@ class Looks(Struct, frozen=True, kw_only=True):
     sightings: Mapping[str, Sighting]
     lost: Mapping[str, str]
     facts: Mapping[str, HostFacts] = {}
+    dialogues: Mapping[str, Dialogue] = {}
 
 
 def around(
@@ -39,12 +42,18 @@ def around(
     context: Context,
     hosts: tuple[HostConfig, ...],
     timeout_s: float,
+    counters: Mapping[str, Counters] | None = None,
     *,
     dry: bool = False,
 ) -> Looks:
-    """Look at every host at once; one that is sick costs its own deadline and nothing else."""
+    """Look at every host at once; one that is sick costs its own deadline and nothing else.
+
+    `counters` of the last round tell which VMs are due to be talked to; in a dry run none is.
+    """
     state = world.store.read()
     here = _by_host(state)
+    dialogues: dict[str, Dialogue] = {}
+    now_s = world.clock.now().timestamp()
     nonces: dict[str, str] = {}
     sightings: dict[str, Sighting] = {}
     lost: dict[str, str] = {}
@@ -54,20 +63,29 @@ def around(
         ask = _ask(context, here.get(host.name, ()), mounts=not dry)
         return probe.script(ask, nonces[host.name])
 
-    def result(host: HostConfig, reply: Reply) -> None:
-        nonce = nonces.get(host.name)  # none was made for a host that was not reached
-        sighting = None
-        if nonce is not None:
-            sighting = probe_read.read(reply.out, nonce, world.clock.now())
+    def follow(host: HostConfig, reply: Reply) -> None:
+        sighting = probe_read.read(reply.out, nonces[host.name], world.clock.now())
         if sighting is None:
+            return
+        sightings[host.name] = sighting
+        some = () if dry else sweep_qmp.due(context, here.get(host.name, ()), counters or {}, now_s)
+        if some:
+            dialogues.update(sweep_qmp.ask(world, context, host, sighting, some))
+
+    def result(host: HostConfig, reply: Reply) -> None:
+        if host.name not in sightings:
             lost[host.name] = _why(host, reply)
-        else:
-            sightings[host.name] = sighting
 
     limit_s = context.settings.tashictl.connect_timeout_s + probe.TIMEOUT_S
-    world.remote.sweep(hosts, script_for, min(limit_s, timeout_s), result)
+    world.remote.sweep(hosts, script_for, min(limit_s, timeout_s), result, follow)
     facts = {} if dry else _facts(world, context, state, hosts, sightings)
-    return Looks(asked=tuple(h.name for h in hosts), sightings=sightings, lost=lost, facts=facts)
+    return Looks(
+        asked=tuple(h.name for h in hosts),
+        sightings=sightings,
+        lost=lost,
+        facts=facts,
+        dialogues=dialogues,
+    )
 
 
 def record_facts(tx: Transaction, context: Context, looks: Looks) -> list[HostRecord]:

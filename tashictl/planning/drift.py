@@ -23,10 +23,14 @@ _ALIVE = (Seen.RUNNING, Seen.PAUSED)
 
 
 class There(Struct, frozen=True, kw_only=True):
-    """A VM as a look found it; `ended` says in words how it ended, if it is not alive."""
+    """A VM as a look found it; `ended` says in words how it ended, if it is not alive.
+
+    `said` is what its QEMU says of itself, where it was asked.
+    """
 
     alive: bool
     pid: int | None = None
+    said: Seen | None = None
     ended: str = endings.ENDED
 
 
@@ -49,14 +53,16 @@ def look_of(facts: HostFacts) -> Look:
     return Look(at=facts.at, boot_id=facts.boot_id, booted=facts.booted, vms=vms)
 
 
-def look_at(sighting: Sighting, booted: str | None) -> Look:
-    """The look that a sweep's sighting is."""
+def look_at(sighting: Sighting, booted: str | None, said: Mapping[str, Seen]) -> Look:
+    """The look that a sweep's sighting is; `said` is by uuid, of those that were talked to."""
     return Look(
         at=sighting.at,
         boot_id=sighting.boot_id,
         booted=booted,
         vms={
-            vm.uuid: There(alive=vm.alive, pid=vm.pid, ended=endings.words(vm))
+            vm.uuid: There(
+                alive=vm.alive, pid=vm.pid, said=said.get(vm.uuid), ended=endings.words(vm)
+            )
             for vm in sighting.vms
             if vm.alive or vm.folder
         },
@@ -98,7 +104,7 @@ def _lost(vm: Vm, now: str) -> Vm:
 def _met(vm: Vm, there: There | None, look: Look) -> Vm:
     before = vm.observed.what
     if there is not None and there.alive:
-        what = before if before in _ALIVE else _at_work(vm)
+        what = there.said or (before if before in _ALIVE else _at_work(vm))
         observed = _of(vm, what, look.at, look.boot_id)
         reason = vm.reason if what is before else None
         return replace(vm, observed=observed, pid=there.pid or vm.pid, reason=reason)

@@ -15,6 +15,7 @@ from tashictl.planning import (
     brake,
     drift,
     proof,
+    qemu_states,
     reconcile_hosts,
     reconcile_repairs,
     reconcile_unknown,
@@ -79,7 +80,8 @@ def _drifted(scene: Scene) -> list[Vm]:
         # One that is alive on another host has not ended: that is told, or it has moved.
         there = [vm for vm in same if not reconcile_unknown.is_elsewhere(vm, elsewhere)]
         booted = reconcile_hosts.booted(sighting)
-        found += drift.seen(there, drift.look_at(sighting, booted), scene.now)
+        look = drift.look_at(sighting, booted, qemu_states.seen(scene.dialogues))
+        found += drift.seen(there, look, scene.now)
     return found
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from tashictl.model.event import Event, Problem, Severity
 from tashictl.model.sighting import VmSample
-from tashictl.model.vm import TashiState, Vm, Wanted
+from tashictl.model.vm import Seen, TashiState, Vm, Wanted
 from tashictl.planning import drift, rates
-from tashictl.planning.verdict import Scene
+from tashictl.planning.qemu_states import TROUBLE
+from tashictl.planning.verdict import Dialogue, Scene
 
 
 def events(scene: Scene, changed: Iterable[Vm]) -> Iterator[Event]:
@@ -84,6 +85,9 @@ def _alive(scene: Scene, vm: Vm, sample: VmSample) -> Iterator[Problem]:
             host=vm.host,
             scope=vm.host,
         )
+    said = scene.dialogues.get(vm.uuid)
+    if said is not None:
+        yield from _said(vm, said)
     if sample.upgraded:
         yield Problem(
             id=f"vm-upgraded:{vm.name}",
@@ -94,6 +98,25 @@ def _alive(scene: Scene, vm: Vm, sample: VmSample) -> Iterator[Problem]:
             host=vm.host,
             scope=vm.host,
         )
+
+
+def _said(vm: Vm, said: Dialogue) -> Iterator[Problem]:
+    """What its QEMU says of itself: stopped by trouble, stopped unasked, or nothing."""
+    where = f"{vm.name} on {vm.host}"
+    if said.status is None:
+        kind, text = "vm-silent", f"{where} runs, but its QEMU does not answer: {said.cause}"
+        hint = f"look again: tashictl vm console --log {vm.name}; if it hangs: vm destroy"
+    elif said.status in TROUBLE:
+        kind, text = "vm-stopped", f"{where} stands still: {TROUBLE[said.status]} ({said.status})"
+        hint = f"put that right, then tashictl vm unpause {vm.name}"
+    elif vm.observed.what is Seen.PAUSED and vm.wanted is Wanted.RUNNING:
+        kind, text = "vm-paused", f"{where} is paused, and nobody asked for that ({said.status})"
+        hint = f"tashictl vm unpause {vm.name}"
+    else:
+        return
+    yield Problem(
+        id=f"{kind}:{vm.name}", text=text, hint=hint, vm=vm.name, host=vm.host, scope=vm.host
+    )
 
 
 def _is_stuck(scene: Scene, vm: Vm, sample: VmSample) -> bool:

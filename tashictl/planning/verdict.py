@@ -50,6 +50,18 @@ class Interrupted(Struct, frozen=True, kw_only=True):
     target: str
 
 
+class Dialogue(Struct, frozen=True, kw_only=True):
+    """What a VM's QEMU said over QMP: its run state, None where it was silent, and why.
+
+    `blocks` are the counters of each block device, by name.
+    """
+
+    status: str | None
+    cause: str = ""
+    at_s: float = 0.0
+    blocks: dict[str, dict[str, float]] = {}
+
+
 class Scene(Struct, frozen=True, kw_only=True):
     """What a sweep decides from.
 
@@ -65,6 +77,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     sightings: Mapping[str, Sighting]
     lost: Mapping[str, str]
     interrupted: tuple[Interrupted, ...] = ()
+    dialogues: Mapping[str, Dialogue] = {}  # by uuid, of those that were due
     counters: Mapping[str, Counters] = {}
     settings: Settings
     now: str

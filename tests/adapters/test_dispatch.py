@@ -45,6 +45,7 @@ class Recorder:
         make_script: Callable[[HostConfig], Script],
         timeout_s: float,
         on_result: Callable[[HostConfig, Reply], None],
+        follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
         listed = list(hosts)
         for host in listed:

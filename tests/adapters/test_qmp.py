@@ -272,3 +272,41 @@ def test_a_line_that_is_cut_is_no_end() -> None:
     script.receive = cut  # type: ignore[method-assign]
     with pytest.raises(Unreachable):
         talking.ends(9.0)
+
+
+# Of QEMU 7.2.22, with a disk and an empty CD drive; most counters left out.
+BLOCKSTATS = [
+    {
+        "device": "",
+        "node-name": "d0",
+        "qdev": "/machine/peripheral/disk0/virtio-backend",
+        "stats": {"rd_bytes": 4096, "wr_operations": 7, "account_failed": True, "timed_stats": []},
+    },
+    {"device": "", "node-name": "cd0", "qdev": "cdd0", "stats": {"rd_bytes": 0}},
+    {"device": "", "stats": {"rd_bytes": 9}},
+]
+
+
+def test_measuring_says_how_the_vm_is_and_counts_each_device_by_its_id() -> None:
+    script = Script(
+        [
+            GREETING,
+            answer(1, {}),
+            answer(2, {"UUID": UUID}),
+            answer(3, {"status": "running", "running": True}),
+            answer(4, BLOCKSTATS),
+        ]
+    )
+
+    status, blocks = qmp.measure(script, UUID, 5.0)
+
+    assert status == "running"
+    assert blocks == {"disk0": {"rd_bytes": 4096.0, "wr_operations": 7.0}, "cd0": {"rd_bytes": 0.0}}
+
+
+@pytest.mark.parametrize("value", [None, {}, ["x"], [{"qdev": 5, "stats": []}]])
+def test_an_answer_without_counters_is_one_without_devices(value: object) -> None:
+    status = answer(3, {"status": "paused"})
+    script = Script([GREETING, answer(1, {}), answer(2, {"UUID": UUID}), status, answer(4, value)])
+
+    assert qmp.measure(script, UUID, 5.0) == ("paused", {})

@@ -141,9 +141,13 @@ class Remote:
         make_script: Callable[[HostConfig], Script],
         timeout_s: float,
         on_result: Callable[[HostConfig, Reply], None],
+        follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
         for host in hosts:
-            on_result(host, self._probed(host, make_script(host)))
+            reply = self._probed(host, make_script(host))
+            if follow is not None and reply.fault is None:
+                follow(host, reply)
+            on_result(host, reply)
         return SweepStats(answered=0, failed=0, seconds=0.0)
 
     def open_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> Stream:

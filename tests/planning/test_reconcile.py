@@ -11,7 +11,7 @@ from tashictl.model.sample import Counters
 from tashictl.model.sighting import ForeignQemu, Mount, Sighting
 from tashictl.model.vm import Observed, OperationKind, OperationRef, Seen, TashiState, Wanted
 from tashictl.planning import rates, reconcile
-from tashictl.planning.verdict import Interrupted, RepairKind, Scene, Verdict
+from tashictl.planning.verdict import Dialogue, Interrupted, RepairKind, Scene, Verdict
 from tests.planning.sweep_cases import (
     HOSTS,
     NOW,
@@ -423,3 +423,31 @@ def test_no_round_touches_what_is_under_way_or_concludes_from_silence(
         known={**before, **{v.id: v for v in verdict.vms}},
     )
     assert list(reconcile.judge(again).vms) == []
+
+
+# -- what QEMU says of itself
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted", "problem"),
+    [
+        ("running", Wanted.RUNNING, None),
+        ("suspended", Wanted.RUNNING, None),
+        ("paused", Wanted.PAUSED, None),
+        ("paused", Wanted.RUNNING, "vm-paused:web1"),
+        ("io-error", Wanted.RUNNING, "vm-stopped:web1"),
+        ("guest-panicked", Wanted.RUNNING, "vm-stopped:web1"),
+        (None, Wanted.RUNNING, "vm-silent:web1"),
+    ],
+)
+def test_what_qemu_says_of_itself_is_believed_and_told(
+    status: str | None, wanted: Wanted, problem: str | None
+) -> None:
+    one = vm(1, wanted=wanted)
+    said = {one.uuid: Dialogue(status=status, cause="nothing came")}
+
+    verdict = reconcile.judge(scene([one], {}, dialogues=said))
+
+    still = status not in ("running", "suspended", None)
+    assert verdict.vms[0].observed.what is (Seen.PAUSED if still else Seen.RUNNING)
+    assert ids(verdict) == ([problem] if problem else [])

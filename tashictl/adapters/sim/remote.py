@@ -154,12 +154,15 @@ class SimRemote:
         make_script: Callable[[HostConfig], Script],
         timeout_s: float,
         on_result: Callable[[HostConfig, Reply], None],
+        follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
         """Run a script on each of many hosts, here one after the other."""
         begun_s, replies = self._timeline.monotonic_s(), []
         for host in hosts:
             limit_s = self._timeline.monotonic_s() + timeout_s
             replies.append(self.run(host, make_script(host), limit_s))
+            if follow is not None and replies[-1].fault is None:
+                follow(host, replies[-1])
             on_result(host, replies[-1])
         failed = sum(reply.fault is not None for reply in replies)
         seconds = self._timeline.monotonic_s() - begun_s

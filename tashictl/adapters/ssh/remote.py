@@ -76,6 +76,7 @@ class SshRemote:
         make_script: Callable[[HostConfig], Script],
         timeout_s: float,
         on_result: Callable[[HostConfig, Reply], None],
+        follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
         """Run a script on each of many hosts, each with its own deadline, results as they come."""
 
@@ -86,7 +87,13 @@ class SshRemote:
             limit_s = time.monotonic() + min(timeout_s, self._connect_timeout_s)
             return Attempt(route, limit_s, await_banner=True)
 
-        round_ = Sweep(prepare, make_script, self._perform, self._resolver)
+        def perform(job: Job, script: Script) -> Reply:
+            reply = self._perform(job, script)
+            if follow is not None and reply.fault is None:
+                follow(job.host, reply)
+            return reply
+
+        round_ = Sweep(prepare, make_script, perform, self._resolver)
         return round_.work(hosts, timeout_s, on_result)
 
     def open_stream(self, host: HostConfig, unix_path: str, deadline_s: float) -> ChannelStream:
