@@ -18,7 +18,8 @@ from tashictl.planning.shell import VM_WORDS, quote, read_only
 TIMEOUT_S = 20
 MOUNT_S = 3  # within that a file system has answered, or it is stuck
 
-# One probe at a time. Children get descriptor 6 closed: one that hangs must not hold the lock.
+# One probe at a time. What may outlive it gets descriptor 6 closed: children that hang, and
+# busybox's `timeout`, which leaves a watchdog behind for a second.
 _LOCK = r"""
 P=$RUN/$C/probe; read -r up _ </proc/uptime; up=${up%.*}
 if [ "$WRITE" = 1 ] && { [ -d "$RUN/$C" ] || (umask 066; mkdir -p "$RUN/$C"); } 2>/dev/null \
@@ -32,7 +33,9 @@ fi
 """
 
 # A file system may hang whoever touches it, so children do, and `cat` waits for them with a limit.
-# One that hangs is let be and remembered by pid and start time: the next probe makes no other.
+# One that hangs is let be and remembered by pid and start time: the next probe makes no other. It
+# must hold no descriptor of ours, or the login that made it never ends: its output is a pipe, and
+# no group around it is redirected, since a shell keeps a copy of what it will restore.
 _MOUNTS = r"""
 since() { { read -r s <"/proc/$1/stat"; } 2>/dev/null || return 1
   set -- ${s##*) }; case $1 in Z|X) return 1;; esac; s=${20}; }
@@ -43,7 +46,7 @@ look() { # role folder
     exec stat -f -c "mount $1 %S %b %a" "${d:-/}"; } 2>/dev/null 6>&- &
   echo "child $1 $!"; }
 M=$({ look lib "$L/$C"; look images "$IMAGES"; look scratch "$SCRATCH"; } \
-  | timeout "$MOUNT_S" cat 6>&-)
+  | { timeout "$MOUNT_S" cat; :; } 2>/dev/null 6>&-)
 stuck() { # role: whether it hangs; remembers a child that does
   case "
 $M
@@ -66,9 +69,10 @@ echo "path scratch $SCRATCH"
 # QEMU inherits run.lock, held, as its descriptor 8: that proves it without a fork. Where another
 # user's /proc/<pid>/fd cannot be read, the lock itself is asked.
 _VMS = r"""
-V=; ALIVE=' '
+V=; ALIVE=' '; HIDDEN=
 vm() { # folder? run folder?
   R=$RUN/$C/$U; p=; a=1; case $U in *[!0-9a-f-]*) return;; esac
+  [ ! -d "$R" ] || [ -x "$R" ] || HIDDEN=1
   { read -r p <"$R/qemu.pid"; } 2>/dev/null; case $p in *[!0-9]*) p=;; esac
   if [ -n "$p" ] && [ "/proc/$p/fd/8" -ef "$R/run.lock" ]; then :
   elif alive; then p=$(qemu_pid); else a=0; p=; fi
@@ -81,13 +85,14 @@ done; fi
 for d in "$RUN/$C"/*-*/; do [ -d "$d" ] || continue
   d=${d%/}; U=${d##*/}; if [ "$LIB" = 0 ]; then vm - 1; elif [ ! -d "$L/$C/$U" ]; then vm 0 1; fi
 done
-say B host
+open() { [ ! -d "$1" ] || { [ -r "$1" ] && [ -x "$1" ]; } || HIDDEN=1; }
+open "$RUN/$C"; [ "$LIB" = 0 ] || open "$L/$C"; [ -e /proc/1/stat ] || HIDDEN=1
+say B host; [ -z "$HIDDEN" ] || echo hidden
 for b in /sys/class/net/*; do n=${b##*/}
   [ ! -d "$b/bridge" ] || echo "bridge $n"
   case $n in lo|tashi*|veth*|*[!0-9A-Za-z._-]*) continue;; esac
   [ -e "$b/tun_flags" ] || NETS="$NETS $n"
 done
-[ -e /proc/1/stat ] || echo hidden
 if [ "$LIB" = 1 ]; then
   [ ! -s "$L/cluster" ] || { read -r x <"$L/cluster"; echo "cluster $x"; }
   [ ! -s "$L/$C/replica/head" ] || { read -r x <"$L/$C/replica/head"; echo "replica $x"; }
