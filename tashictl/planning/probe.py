@@ -13,7 +13,7 @@ from msgspec import Struct
 from tashictl.model.script import Script
 from tashictl.model.settings import Settings
 from tashictl.planning.create import binaries
-from tashictl.planning.shell import VM_WORDS, quote, read_only
+from tashictl.planning.shell import VM_WORDS, read_only
 
 TIMEOUT_S = 20
 MOUNT_S = 3  # within that a file system has answered, or it is stuck
@@ -211,7 +211,7 @@ def script(ask: Ask, nonce: str) -> Script:
         C=settings.tashictl.cluster_id,
         IMAGES=settings.image_folder,
         SCRATCH=settings.qemu.scratch_dir,
-        BINARIES=" ".join(quote(b) for b in binaries(settings)),
+        BINARIES=" ".join(binaries(settings)),
         KNOWN=_words(ask.known),
         RUNNING=_words(ask.running),
         WRITE=int(ask.mounts),
