@@ -40,7 +40,7 @@ _MOUNTS = r"""
 since() { { read -r s <"/proc/$1/stat"; } 2>/dev/null || return 1
   set -- ${s##*) }; case $1 in Z|X) return 1;; esac; s=${20}; }
 look() { # role folder
-  if [ -s "$P/$1" ] && read -r q t w <"$P/$1" && since "$q" && [ "$s" = "$t" ]; then
+  if { read -r q t w <"$P/$1"; } 2>/dev/null && since "$q" && [ "$s" = "$t" ]; then
     echo "stuck $1 $w"; return; fi
   { d=$2; while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
     exec stat -f -c "mount $1 %S %b %a" "${d:-/}"; } 2>/dev/null 6>&- &
@@ -85,18 +85,16 @@ done; fi
 for d in "$RUN/$C"/*-*/; do [ -d "$d" ] || continue
   d=${d%/}; U=${d##*/}; if [ "$LIB" = 0 ]; then vm - 1; elif [ ! -d "$L/$C/$U" ]; then vm 0 1; fi
 done
-open() { [ ! -d "$1" ] || { [ -r "$1" ] && [ -x "$1" ]; } || HIDDEN=1; }
-open "$RUN/$C"; [ "$LIB" = 0 ] || open "$L/$C"; [ -e /proc/1/stat ] || HIDDEN=1
+readable() { [ ! -d "$1" ] || { [ -r "$1" ] && [ -x "$1" ]; } || HIDDEN=1; }
+readable "$RUN/$C"; [ "$LIB" = 0 ] || readable "$L/$C"; [ -e /proc/1/stat ] || HIDDEN=1
 say B host; [ -z "$HIDDEN" ] || echo hidden
 for b in /sys/class/net/*; do n=${b##*/}
   [ ! -d "$b/bridge" ] || echo "bridge $n"
   case $n in lo|tashi*|veth*|*[!0-9A-Za-z._-]*) continue;; esac
   [ -e "$b/tun_flags" ] || NETS="$NETS $n"
 done
-if [ "$LIB" = 1 ]; then
-  [ ! -s "$L/cluster" ] || { read -r x <"$L/cluster"; echo "cluster $x"; }
-  [ ! -s "$L/$C/replica/head" ] || { read -r x <"$L/$C/replica/head"; echo "replica $x"; }
-fi
+told() { x=; { read -r x <"$2"; } 2>/dev/null; [ -z "$x" ] || echo "$1 $x"; }
+[ "$LIB" = 0 ] || { told cluster "$L/cluster"; told replica "$L/$C/replica/head"; }
 """
 
 # A loop of getline, since an awk may end at a file that it cannot open. Own QEMUs are known by pid;
@@ -169,8 +167,7 @@ fi
 _ENDED = r"""
 k=none
 for U in $RUNNING; do case $ALIVE in *" $U "*) continue;; esac
-  R=$RUN/$C/$U; D=$L/$C/$U; p=; x=; say B ended "$U"
-  { read -r x <"$R/ended"; } 2>/dev/null; [ -z "$x" ] || echo "exit $x"
+  R=$RUN/$C/$U; D=$L/$C/$U; p=; say B ended "$U"; told exit "$R/ended"
   { read -r p <"$R/qemu.pid"; } 2>/dev/null; case $p in *[!0-9]*) p=;; esac
   if [ -n "$p" ]; then [ "$k" != none ] || k=$(dmesg 2>/dev/null | grep 'Kill.* process ')
     case $k in *" process $p (qemu"*|*" process $p (kvm"*) echo oom;; esac; fi
