@@ -13,12 +13,13 @@ from msgspec import Struct
 from tashictl.model.script import Script
 from tashictl.model.settings import Settings
 from tashictl.planning.create import binaries
-from tashictl.planning.shell import VM_WORDS, quote, read_only
+from tashictl.planning.shell import VM_WORDS, read_only
 
 TIMEOUT_S = 20
 MOUNT_S = 3  # within that a file system has answered, or it is stuck
 
-# One probe at a time. Children get descriptor 6 closed: one that hangs must not hold the lock.
+# One probe at a time. What may outlive it gets descriptor 6 closed: children that hang, and
+# busybox's `timeout`, which leaves a watchdog behind for a second.
 _LOCK = r"""
 P=$RUN/$C/probe; read -r up _ </proc/uptime; up=${up%.*}
 if [ "$WRITE" = 1 ] && { [ -d "$RUN/$C" ] || (umask 066; mkdir -p "$RUN/$C"); } 2>/dev/null \
@@ -32,18 +33,20 @@ fi
 """
 
 # A file system may hang whoever touches it, so children do, and `cat` waits for them with a limit.
-# One that hangs is let be and remembered by pid and start time: the next probe makes no other.
+# One that hangs is let be and remembered by pid and start time: the next probe makes no other. It
+# must hold no descriptor of ours, or the login that made it never ends: its output is a pipe, and
+# no group around it is redirected, since a shell keeps a copy of what it will restore.
 _MOUNTS = r"""
 since() { { read -r s <"/proc/$1/stat"; } 2>/dev/null || return 1
   set -- ${s##*) }; case $1 in Z|X) return 1;; esac; s=${20}; }
 look() { # role folder
-  if [ -s "$P/$1" ] && read -r q t w <"$P/$1" && since "$q" && [ "$s" = "$t" ]; then
+  if { read -r q t w <"$P/$1"; } 2>/dev/null && since "$q" && [ "$s" = "$t" ]; then
     echo "stuck $1 $w"; return; fi
   { d=$2; while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
     exec stat -f -c "mount $1 %S %b %a" "${d:-/}"; } 2>/dev/null 6>&- &
   echo "child $1 $!"; }
 M=$({ look lib "$L/$C"; look images "$IMAGES"; look scratch "$SCRATCH"; } \
-  | timeout "$MOUNT_S" cat 6>&-)
+  | { timeout "$MOUNT_S" cat; :; } 2>/dev/null 6>&-)
 stuck() { # role: whether it hangs; remembers a child that does
   case "
 $M
@@ -66,9 +69,10 @@ echo "path scratch $SCRATCH"
 # QEMU inherits run.lock, held, as its descriptor 8: that proves it without a fork. Where another
 # user's /proc/<pid>/fd cannot be read, the lock itself is asked.
 _VMS = r"""
-V=; ALIVE=' '
+V=; ALIVE=' '; HIDDEN=
 vm() { # folder? run folder?
   R=$RUN/$C/$U; p=; a=1; case $U in *[!0-9a-f-]*) return;; esac
+  [ ! -d "$R" ] || [ -x "$R" ] || HIDDEN=1
   { read -r p <"$R/qemu.pid"; } 2>/dev/null; case $p in *[!0-9]*) p=;; esac
   if [ -n "$p" ] && [ "/proc/$p/fd/8" -ef "$R/run.lock" ]; then :
   elif alive; then p=$(qemu_pid); else a=0; p=; fi
@@ -81,17 +85,16 @@ done; fi
 for d in "$RUN/$C"/*-*/; do [ -d "$d" ] || continue
   d=${d%/}; U=${d##*/}; if [ "$LIB" = 0 ]; then vm - 1; elif [ ! -d "$L/$C/$U" ]; then vm 0 1; fi
 done
-say B host
+readable() { [ ! -d "$1" ] || { [ -r "$1" ] && [ -x "$1" ]; } || HIDDEN=1; }
+readable "$RUN/$C"; [ "$LIB" = 0 ] || readable "$L/$C"; [ -e /proc/1/stat ] || HIDDEN=1
+say B host; [ -z "$HIDDEN" ] || echo hidden
 for b in /sys/class/net/*; do n=${b##*/}
   [ ! -d "$b/bridge" ] || echo "bridge $n"
   case $n in lo|tashi*|veth*|*[!0-9A-Za-z._-]*) continue;; esac
   [ -e "$b/tun_flags" ] || NETS="$NETS $n"
 done
-[ -e /proc/1/stat ] || echo hidden
-if [ "$LIB" = 1 ]; then
-  [ ! -s "$L/cluster" ] || { read -r x <"$L/cluster"; echo "cluster $x"; }
-  [ ! -s "$L/$C/replica/head" ] || { read -r x <"$L/$C/replica/head"; echo "replica $x"; }
-fi
+told() { x=; { read -r x <"$2"; } 2>/dev/null; [ -z "$x" ] || echo "$1 $x"; }
+[ "$LIB" = 0 ] || { told cluster "$L/cluster"; told replica "$L/$C/replica/head"; }
 """
 
 # A loop of getline, since an awk may end at a file that it cannot open. Own QEMUs are known by pid;
@@ -164,8 +167,7 @@ fi
 _ENDED = r"""
 k=none
 for U in $RUNNING; do case $ALIVE in *" $U "*) continue;; esac
-  R=$RUN/$C/$U; D=$L/$C/$U; p=; x=; say B ended "$U"
-  { read -r x <"$R/ended"; } 2>/dev/null; [ -z "$x" ] || echo "exit $x"
+  R=$RUN/$C/$U; D=$L/$C/$U; p=; say B ended "$U"; told exit "$R/ended"
   { read -r p <"$R/qemu.pid"; } 2>/dev/null; case $p in *[!0-9]*) p=;; esac
   if [ -n "$p" ]; then [ "$k" != none ] || k=$(dmesg 2>/dev/null | grep 'Kill.* process ')
     case $k in *" process $p (qemu"*|*" process $p (kvm"*) echo oom;; esac; fi
@@ -206,7 +208,7 @@ def script(ask: Ask, nonce: str) -> Script:
         C=settings.tashictl.cluster_id,
         IMAGES=settings.image_folder,
         SCRATCH=settings.qemu.scratch_dir,
-        BINARIES=" ".join(quote(b) for b in binaries(settings)),
+        BINARIES=" ".join(binaries(settings)),
         KNOWN=_words(ask.known),
         RUNNING=_words(ask.running),
         WRITE=int(ask.mounts),
