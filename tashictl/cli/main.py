@@ -45,6 +45,9 @@ NOUNS = {
     "schedule": commands.Lazy(
         module="tashictl.cli.schedule", summary="Place the VMs that are Pending."
     ),
+    "stats": commands.Lazy(
+        module="tashictl.cli.stats", summary="What was measured: show, history, top, export."
+    ),
     "completion": commands.Lazy(
         module="tashictl.cli.completion", summary="Print the completion script of a shell."
     ),

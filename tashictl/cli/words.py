@@ -115,7 +115,15 @@ def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
         return _backups
     if path in (("host", "add"), ("host", "trust"), ("host", "check")):
         return _listed_hosts
-    by_noun = {"vm": _vms, "host": _hosts, "image": _images, "op": _operations}
+    if path[0] == "stats" and param.name == "form":
+        return None
+    by_noun = {
+        "vm": _vms,
+        "host": _hosts,
+        "image": _images,
+        "op": _operations,
+        "stats": _vms,
+    }
     return by_noun.get(path[0])
 
 
@@ -204,7 +212,7 @@ def _backups(ctx: click.Context, _incomplete: str) -> Iterator[Word]:
 def _table(path: tuple[str, ...]) -> Table[object] | None:
     from datetime import datetime
 
-    from tashictl.cli import checks, listings
+    from tashictl.cli import checks, listings, stats_tables
     from tashictl.cli.records import Scene
 
     scene = Scene(now=datetime.now().astimezone())
@@ -217,6 +225,8 @@ def _table(path: tuple[str, ...]) -> Table[object] | None:
         ("op",): lambda: listings.operation_table(scene),
         ("state", "check"): lambda: checks.state_check_table(()),
         ("config",): checks.config_table,
+        ("stats", "show"): lambda: stats_tables.table("vm", 0.0),
+        ("stats", "top"): lambda: stats_tables.table("vm", 0.0),
     }
     made = makers.get(path) or makers.get(path[:1])
     return made() if made is not None else None  # type: ignore[return-value]
