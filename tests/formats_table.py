@@ -23,6 +23,7 @@ from tashictl.planning.config_options import OBSOLETE_SECTIONS, OPTIONS, Kind, O
 from tashictl.planning.config_values import show
 from tashictl.planning.inventory_keys import HOST_KEYS, NETWORK_KEYS, Key
 from tashictl.planning.manifest import Manifest
+from tashictl.planning.metrics import METRICS
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "formats.md"
 _BLOCK = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -155,6 +156,14 @@ def steps_table() -> str:
     )
 
 
+def metrics_table() -> str:
+    """Every value that is measured, its unit, and its name in OpenMetrics."""
+    return table(
+        ("of", "name", "unit", "", "OpenMetrics"),
+        ((m.of, f"`{m.name}`", m.unit, m.about, f"`{m.exported}`") for m in METRICS),
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "config": config_table,
     "config-obsolete": obsolete_table,
@@ -172,6 +181,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "events": lambda: struct_tables(event.Event, event.Problem),
     "manifest": lambda: struct_tables(Manifest),
     "facts": lambda: struct_tables(host.HostFacts, host.VmFact, host.ImageFact),
+    "metrics": metrics_table,
     "fence": lambda: struct_tables(steps.Fence),
 }  # fmt: skip
 

@@ -51,6 +51,8 @@ NOUNS = {
     "sweep": commands.Lazy(
         module="tashictl.cli.sweep",
         summary="One round over all hosts: what runs, statistics, repairs. For cron.",
+    "stats": commands.Lazy(
+        module="tashictl.cli.stats", summary="What was measured: show, history, top, export."
     ),
     "completion": commands.Lazy(
         module="tashictl.cli.completion", summary="Print the completion script of a shell."

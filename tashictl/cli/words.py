@@ -118,6 +118,15 @@ def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
     if path == ("event", "ack"):
         return _problems
     by_noun = {"vm": _vms, "host": _hosts, "image": _images, "op": _operations}
+    if path[0] == "stats" and param.name == "form":
+        return None
+    by_noun = {
+        "vm": _vms,
+        "host": _hosts,
+        "image": _images,
+        "op": _operations,
+        "stats": _vms,
+    }
     return by_noun.get(path[0])
 
 
@@ -217,6 +226,7 @@ def _table(path: tuple[str, ...]) -> Table[object] | None:
     from datetime import datetime
 
     from tashictl.cli import checks, event_tables, listings
+    from tashictl.cli import checks, listings, stats_tables
     from tashictl.cli.records import Scene
 
     scene = Scene(now=datetime.now().astimezone())
@@ -231,6 +241,8 @@ def _table(path: tuple[str, ...]) -> Table[object] | None:
         ("event",): lambda: event_tables.event_table(scene),
         ("state", "check"): lambda: checks.state_check_table(()),
         ("config",): checks.config_table,
+        ("stats", "show"): lambda: stats_tables.table("vm", 0.0),
+        ("stats", "top"): lambda: stats_tables.table("vm", 0.0),
     }
     made = makers.get(path) or makers.get(path[:1])
     return made() if made is not None else None  # type: ignore[return-value]
