@@ -28,7 +28,8 @@ NOUNS = {
         module="tashictl.cli.host", summary="Hosts: add, list, show, check, remove."
     ),
     "vm": commands.Lazy(
-        module="tashictl.cli.vm", summary="VMs: create, list, pause, shutdown, destroy, console."
+        module="tashictl.cli.vm",
+        summary="VMs: create, list, start, pause, shutdown, destroy, console.",
     ),
     "op": commands.Lazy(
         module="tashictl.cli.op", summary="Operations in flight or interrupted: list, resume, undo."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from tashictl.model.vm import Observed, Seen
 from tests.cli.office import CREATE, Office
 from tests.ops.hosts import Trouble
 
@@ -128,6 +130,108 @@ def test_a_command_that_may_be_done_names_the_operation(office: Office) -> None:
     assert done.code == 6
     assert "left: the pause of web1 may be done" in done.err
     assert "tashictl op resume 2" in done.err
+
+
+# -- starting again
+
+
+def ended(office: Office, *names: str) -> None:
+    """The QEMUs of all VMs are gone, and a look has said it of those that are named."""
+    for host in office.remote.hosts.values():
+        host.running.clear()
+    with office.store().transaction() as tx:
+        for vm in list(tx.state.vms.values()):
+            if vm.name in names:
+                tx.put_vm(replace(vm, observed=Observed(what=Seen.STOPPED), pid=None))
+
+
+def test_one_that_has_exited_is_started_and_its_steps_are_told(office: Office) -> None:
+    office.ok(*CREATE)
+    ended(office, "web1")
+
+    done = office.ok("vm", "start", "web1")
+
+    assert done.out == "web1 is Running on node1\n"
+    assert "disk0.qcow2, as it was" in done.err
+    assert "web1 is Running already" in office.ok("vm", "start", "web1").err
+
+
+def test_several_are_started_with_one_table_and_programs_get_the_records(office: Office) -> None:
+    office.ok(*COUNT)
+    ended(office, "web-0", "web-1", "web-2")
+
+    done = office.ok("vm", "start", "web-[0-1]")
+    some = office.ok("vm", "start", "--basename", "web", "-o", "json").json()
+
+    rows = [line.split() for line in done.out.splitlines()]
+    assert [row[:3] for row in rows[1:]] == [[f"web-{n}", "is", "Running"] for n in range(2)]
+    assert [(vm["name"], vm["state"]) for vm in some] == [(f"web-{n}", "Running") for n in range(3)]
+
+
+def test_a_start_of_what_is_paused_names_the_way_on(office: Office) -> None:
+    office.ok(*CREATE)
+    office.ok("vm", "pause", "web1")
+    before = office.everything()
+
+    done = office.run("vm", "start", "web1")
+
+    assert done.code == 5
+    assert "web1 is Paused: no start now" in done.err
+    assert "tashictl vm unpause web1" in done.err
+    assert office.run("vm", "start", "web1", "--dry-run").code == 5
+    assert office.everything() == before
+
+
+def test_what_has_exited_says_that_it_can_be_started(office: Office) -> None:
+    office.ok(*CREATE)
+    ended(office, "web1")
+
+    assert "tashictl vm start web1" in office.run("vm", "pause", "web1").err
+
+
+def test_a_dry_run_of_a_start_prints_the_plan_and_changes_nothing(office: Office) -> None:
+    office.ok(*COUNT)
+    ended(office, "web-0", "web-1")
+    office.ok("vm", "start", "web-1")
+    before = office.everything()
+
+    done = office.ok("vm", "start", "web-0", "web-2", "--dry-run")
+    steps = office.ok("vm", "start", "web-0", "--dry-run", "-o", "json").json()["steps"]
+
+    assert done.out.startswith("would start web-0 (id 1) on node")
+    assert "not web-2, which is Running already; the disks stay" in done.out
+    assert [s["name"] for s in steps] == [
+        *("CheckDisk", "WriteManifest", "WriteIfup", "AddTap"),
+        *("StartQemu", "WriteManifest", "AwaitQmp"),
+    ]
+    assert "\nGEN=2\n" in steps[0]["script"]
+    assert office.everything() == before
+
+
+def test_a_start_that_fails_says_why_and_so_does_the_list(office: Office) -> None:
+    office.ok(*CREATE)
+    ended(office, "web1")
+    office.remote.upon("StartQemu", Trouble.FAILS)
+
+    done = office.run("vm", "start", "web1")
+
+    assert done.code == 1
+    assert "StartQemu failed on node1" in done.err
+    (vm,) = office.ok("vm", "list", "-o", "json").json()
+    assert (vm["state"], vm["operation"]) == ("Exited", None)
+    assert vm["reason"] == "not started: StartQemu failed on node1: no space left"
+
+
+def test_an_interrupted_start_is_taken_back_by_its_number(office: Office) -> None:
+    office.ok(*CREATE)
+    ended(office, "web1")
+    office.remote.upon("StartQemu", Trouble.MUTE)
+    office.remote.upon("KillQemu", Trouble.LOST)
+    office.run("vm", "start", "web1")
+
+    done = office.ok("op", "undo", "2")
+
+    assert done.out == "operation 2 is undone: web1 is Exited on node1\n"
 
 
 # -- the console

@@ -22,7 +22,7 @@ MOMENTS = {
 }
 FAMILIES = (
     *("create", "count", "destroy", "schedule", "import", "seeded"),
-    *("pause", "unpause", "reset", "shutdown"),
+    *("start", "pause", "unpause", "reset", "shutdown"),
 )
 AFTER = {
     "create": ("destroy", "create", "resume", "undo"),
@@ -30,6 +30,7 @@ AFTER = {
     "destroy": ("destroy", "create", "resume"),
     "schedule": ("destroy", "schedule", "resume", "undo"),
     "import": ("import",),
+    "start": ("destroy", "start", "resume", "undo", "check"),
     "pause": ("destroy", "pause", "resume", "undo"),
     "unpause": ("destroy", "unpause", "resume", "pause"),
     "reset": ("destroy", "reset", "resume", "undo"),
@@ -42,6 +43,7 @@ BEFORE = {
     "destroy": (Command("create"),),
     "schedule": (Command("pend"),),
     "import": (),
+    "start": (Command("create"), Command("crash")),
     "pause": (Command("create"),),
     "unpause": (Command("create"), Command("pause")),
     "reset": (Command("create"),),

@@ -21,7 +21,7 @@ from tashictl.adapters import files, qmp
 from tashictl.adapters.journals import FileJournals
 from tashictl.adapters.locks import FileLocks
 from tashictl.adapters.sim.faults import FaultPoints, Injector, Killed, Moment, Planned
-from tashictl.adapters.sim.host import SimHost
+from tashictl.adapters.sim.host import File, SimHost
 from tashictl.adapters.sim.remote import Network
 from tashictl.adapters.sim.script import Run
 from tashictl.adapters.sim.timeline import Timeline
@@ -64,6 +64,8 @@ class Cluster:
         )
         self.disk_full = False
         self.seeds: dict[str, bytes] = {}
+        # By uuid the host, path and very file of a disk that must not go.
+        self.kept: dict[str, tuple[SimHost, str, File]] = {}
         self.commits = Commits(self.watch, self.network.hosts)
         self.dice = SimDice(random.Random(seed))
         self.context = Context(

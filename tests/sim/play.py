@@ -59,6 +59,7 @@ def play(case: Case, seed: int, hosts: int = 2) -> Played:
                 check_definite(cluster, command.verb, done[0])
             if place:
                 cluster.network.deliver_held()
+            check_kept(cluster)
         finish(cluster)
         after = [(foreign_things(h), _of(h, cluster, BYSTANDER)) for h in cluster.hosts]
         if before != after and not _rebooted(case):
@@ -104,6 +105,8 @@ def _carry_out(
         "check": controller.check,
         "pend": controller.pend,
         "schedule": controller.schedule,
+        "crash": controller.crash,
+        "start": controller.start,
         "import": controller.bring,
         **{kind.value: partial(controller.power, kind) for kind in powering.KINDS},
     }
@@ -121,6 +124,8 @@ _DEFINITE = {
     "check": {"ok"},
     "pend": {"ok", "E-EXISTS"},
     "schedule": {"ok"},
+    "crash": {"ok"},
+    "start": {"ok", "E-NO-VM", "E-QMP-SILENT"},
     "import": {"ok", "E-BUSY"},  # a script that has stalled holds the host's lock
     # The fault may have ended its QEMU.
     "pause": {"ok", "E-NO-VM", "E-STATE", "E-QMP-SILENT"},
@@ -144,6 +149,8 @@ def check_definite(cluster: Cluster, verb: str, outcome: str) -> None:
         watch.problem(f"shut down, but there is a record: {vm.state.name}")
     if verb in ("pause", "unpause") and outcome == "ok":
         check_power(cluster, vm, verb)
+    if verb == "start" and outcome == "ok":
+        check_power(cluster, vm, verb)
     if verb in ("count", "wipe"):
         check_several(cluster, verb)
     if verb == "import" and outcome == "ok":
@@ -162,6 +169,16 @@ def check_power(cluster: Cluster, vm: Vm | None, verb: str) -> None:
     process = cluster.network.hosts[vm.host or ""].qemu_of(vm.uuid)
     if process is None or process.paused is not paused:
         cluster.watch.problem(f"{verb} went well, but QEMU is not so")
+
+
+def check_kept(cluster: Cluster) -> None:
+    """A disk that nothing but a destroy may remove is the one that it was, and has its record."""
+    uuids = {vm.uuid for vm in cluster.state().vms.values()}
+    for uuid, (host, path, file) in cluster.kept.items():
+        if host.files.get(path) is not file:
+            cluster.watch.problem(f"a disk was lost on {host.name}: {path}")
+        if uuid not in uuids:
+            cluster.watch.problem(f"the record of {uuid} is gone, which nobody has destroyed")
 
 
 def check_several(cluster: Cluster, verb: str) -> None:
@@ -197,6 +214,7 @@ def finish(cluster: Cluster) -> None:
     """Let everything end, look, destroy what is left, deliver every script again, look."""
     cluster.network.deliver_held()
     cluster.run_out()
+    check_kept(cluster)
     check_owned(cluster)
     check_image(cluster)
     check_seeds(cluster)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tashictl.adapters.sim.faults import Planned
 from tests.sim.cases import Case, Command, faults_at, parse
+from tests.sim.generate import BEFORE
 from tests.sim.harness import Cluster, Controller, a_cluster
 from tests.sim.play import BYSTANDER, finish, play
 
@@ -26,6 +27,8 @@ ACTS: dict[str, Act] = {
     "undo": lambda c: c.undo(),
     "schedule": lambda c: c.schedule(),
     "import": lambda c: c.bring(),
+    "crash": lambda c: c.crash(),
+    "start": lambda c: c.start(),
 }
 # What goes before, then what each controller does; only the first controller may meet faults.
 RACES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
@@ -41,6 +44,8 @@ RACES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     ),
     "schedule-schedule": ("pend", (("schedule",), ("schedule",), ("destroy",))),
     "import-import": ("", (("import",), ("import",))),
+    "start-start": ("create+crash", (("start",), ("start", "start"), ("undo", "resume"))),
+    "start-destroy": ("create+crash", (("start", "start"), ("destroy",))),
 }
 _DELAYS_S = (0.0, 0.0, 0.1, 0.3, 0.6, 1.2)
 
@@ -99,9 +104,9 @@ def _verdict(name: str, outcomes: list[list[str]], fault: Planned | None) -> lis
 def faults_for(name: str) -> list[Planned]:
     """What may befall the first command of the first controller."""
     verb = RACES[name][1][0][0]
-    if verb not in ("create", "destroy"):
+    if verb not in ("create", "destroy", "start"):
         return []
-    setup = (Command("create"),) if verb == "destroy" else ()
+    setup = BEFORE[verb]
     trace = play(Case((*setup, Command(verb))), 0).traces[-1]
     return [fault for fault, alone in faults_at(trace) if not alone]
 

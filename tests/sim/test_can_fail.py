@@ -11,7 +11,7 @@ from tashictl.adapters.sim.host import SimHost
 from tashictl.adapters.sim.script import Run
 from tashictl.adapters.sim.steps import Body
 from tashictl.model.settings import Settings
-from tashictl.model.steps import KillQemu, Plan, PutSeed, RemoveDir, RemoveTap
+from tashictl.model.steps import KillQemu, Plan, PutSeed, RemoveDir, RemoveTap, WriteManifest
 from tashictl.model.vm import Vm
 from tashictl.ops import execute, seeding
 from tashictl.ops.context import Context
@@ -140,7 +140,26 @@ def _the_first_script_always_writes(patch: Patch) -> None:
     patch.setattr(Body, "_is_further", lambda *_: False)
 
 
+def _a_start_is_taken_back_as_a_create_is(patch: Patch) -> None:
+    real = create_plan.undo
+
+    def undo(plan: Plan, begun: tuple[int, ...]) -> Plan:
+        return tuple(
+            RemoveDir(host=s.host, uuid=s.uuid, folder=s.folder, run_folder=s.run_folder)
+            if isinstance(s, WriteManifest)
+            else s
+            for s in real(plan, begun)
+        )
+
+    patch.setattr(create_plan, "undo", undo)
+
+
 MISTAKES |= {
+    "a start that is taken back removes the disks": (
+        _a_start_is_taken_back_as_a_create_is,
+        ("create+crash+start/AddTap/done/fail+start",),
+        "a disk was lost",
+    ),
     "a seed stays on the controller": (_seeds_are_not_forgotten, ("seeded",), "still kept"),
     "a seed goes before the VM runs": (
         _seeds_are_forgotten_too_early,

@@ -16,8 +16,9 @@ PAIRS = {
     "import": 100,
     "seeded": 60,
     "shutdown": 100,
+    "start": 100,
 }
-SHARE = {"count": 0.2, "schedule": 0.4, "seeded": 0.4, "shutdown": 0.4}
+SHARE = {"count": 0.2, "schedule": 0.4, "seeded": 0.4, "shutdown": 0.4, "start": 0.4}
 # Step kinds that no operation plans yet, or that are played in test_host_remove.
 UNPLANNED = {
     "step ReleaseHost: in no plan that is played",

@@ -10,6 +10,7 @@ import pytest
 from tashictl.adapters.sim.host import File, SimHost
 from tests.sim.cases import parse
 from tests.sim.harness import Cluster, Controller, a_cluster
+from tests.sim.play import play
 from tests.sim.things import SETTINGS, traces_on
 
 OLD = "E-OLD-DATABASE"
@@ -185,3 +186,18 @@ def test_a_vm_that_cannot_be_reached_keeps_its_name_and_its_claim() -> None:
         host.reachable = True
         assert cluster.controller().destroy() == "ok"
         assert cluster.watch.problems == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "seeded+crash+start+check",
+        "seeded+crash+start/AwaitQmp/before/kill+start",
+        "seeded+crash+start/StartQemu/sent/full+start",
+        "create+crash+start+pause+unpause+shutdown",
+        "create+crash+start+crash+start/WriteManifest/sent/kill+undo+start+destroy",
+        "create+crash+start/CheckDisk/sent/reboot+start",
+    ],
+)
+def test_what_has_exited_goes_on_with_its_own_disks(case: str) -> None:
+    assert play(parse(case), 1).problems == ()

@@ -11,14 +11,14 @@ from tashictl.model.vm import OperationKind, Vm
 from tashictl.ops import count as count_ops
 from tashictl.ops import host as host_ops
 from tashictl.ops import image as image_ops
-from tashictl.ops import many, recover
+from tashictl.ops import many, recover, starting
 from tashictl.ops import power as power_ops
 from tashictl.ops import vm as vm_ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
-from tashictl.planning import images
+from tashictl.planning import images, paths
 from tashictl.planning.request import RawVm
-from tests.sim.things import IMAGE, IMPORTED, NAME, USER_DATA
+from tests.sim.things import IMAGE, IMPORTED, NAME, SETTINGS, USER_DATA
 from tests.sim.watched import WatchedStore
 
 if TYPE_CHECKING:
@@ -76,9 +76,28 @@ class Verbs:
         return self.command(do)
 
     def destroy(self, name: str = NAME) -> str:
+        self.cluster.kept.clear()  # from here on the disks may go
         return self.command(lambda: vm_ops.destroy(self.world, self.context, name))
 
+    def crash(self) -> str:
+        """The VM's QEMU ends, its host is asked, and from here on its disks must stay."""
+        vm = self.store.read().vm_named(NAME)
+        if vm is None or vm.host is None:
+            return "nothing"
+        host = self.cluster.network.hosts[vm.host]
+        process = host.qemu_of(vm.uuid)
+        if process is not None:
+            host.end(process)
+        path = paths.of(vm.uuid, SETTINGS).disk(vm.spec.disks[0])
+        self.cluster.kept[vm.uuid] = (host, path, host.files[path])
+        return self.check()
+
+    def start(self, name: str = NAME) -> str:
+        return self.command(lambda: starting.start_again(self.world, self.context, name))
+
     def power(self, kind: OperationKind, name: str = NAME) -> str:
+        if kind is OperationKind.SHUTDOWN:
+            self.cluster.kept.clear()
         world, context = self.world, self.context
         return self.command(lambda: power_ops.act(world, context, name, kind, timeout_s=20))
 

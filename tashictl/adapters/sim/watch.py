@@ -22,6 +22,7 @@ class Watch:
     def spawned(self, host: str, uuid: str) -> None:
         """A QEMU was started."""
         self.alive[uuid] += 1
+        self.excused.discard(uuid)
         if self.alive[uuid] > 1:
             self.problem(f"double: {self.alive[uuid]} QEMUs of {uuid}, the last on {host}")
         if uuid in self.gone:
