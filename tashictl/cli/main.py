@@ -35,7 +35,7 @@ NOUNS = {
         module="tashictl.cli.op", summary="Operations in flight or interrupted: list, resume, undo."
     ),
     "event": commands.Lazy(
-        module="tashictl.cli.event", summary="What was found and decided: list, ack, follow."
+        module="tashictl.cli.event", summary="What was found or decided, and what is wrong now."
     ),
     "state": commands.Lazy(
         module="tashictl.cli.state", summary="The state database: check, backup, restore."
@@ -52,6 +52,7 @@ NOUNS = {
     "sweep": commands.Lazy(
         module="tashictl.cli.sweep",
         summary="One round over all hosts: what runs, statistics, repairs. For cron.",
+    ),
     "stats": commands.Lazy(
         module="tashictl.cli.stats", summary="What was measured: show, history, top, export."
     ),

@@ -117,7 +117,6 @@ def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
         return _listed_hosts
     if path == ("event", "ack"):
         return _problems
-    by_noun = {"vm": _vms, "host": _hosts, "image": _images, "op": _operations}
     if path[0] == "stats" and param.name == "form":
         return None
     by_noun = {
@@ -225,8 +224,7 @@ def _backups(ctx: click.Context, _incomplete: str) -> Iterator[Word]:
 def _table(path: tuple[str, ...]) -> Table[object] | None:
     from datetime import datetime
 
-    from tashictl.cli import checks, event_tables, listings
-    from tashictl.cli import checks, listings, stats_tables
+    from tashictl.cli import checks, event_tables, listings, stats_tables
     from tashictl.cli.records import Scene
 
     scene = Scene(now=datetime.now().astimezone())
