@@ -97,24 +97,36 @@ told() { x=; { read -r x <"$2"; } 2>/dev/null; [ -z "$x" ] || echo "$1 $x"; }
 [ "$LIB" = 0 ] || { told cluster "$L/cluster"; told replica "$L/$C/replica/head"; }
 """
 
-# A loop of getline, since an awk may end at a file that it cannot open. Own QEMUs are known by pid;
-# any other process is looked at by its first argument (an awk may stop at the NUL behind it).
+# What may vanish or refuse while it is read goes through grep: an awk may end at a read that fails.
+# Own QEMUs are known by pid, any other process by its first argument (busybox sees nothing behind
+# its NUL). A QEMU whose parent is one of ours is a helper of it.
 _LOOK = r"""
 say B look
-printf '%s\n' /proc/[0-9]* | V=$V NETS="$NETS " LIB=$LIB HOME_="$L/$C" awk '
+set --; while read -r U a p x; do [ "${p:--}" = - ] || set -- "$@" "/proc/$p/stat" "/proc/$p/io"
+done <<.
+$V
+.
+[ "$LIB" = 0 ] || set -- "$@" "$L/$C"/*-*/manifest.json
+{ [ $# = 0 ] || grep -aHs '' "$@"; grep -aHs -e qemu -e kvm /proc/[0-9]*/cmdline
+} | V=$V NETS="$NETS " HOME_="$L/$C/" awk '
 function first(k, f,   l) { if ((getline l <f) > 0) print k, l; close(f) }
 function grab(k, f, re,   l) { while ((getline l <f) > 0) if (l ~ re) print k, l; close(f) }
-function stat(p,   f, l, w) { f = p "/stat"; l = ""; getline l <f; close(f)
-  if (!sub(/^.*\) /, "", l) || split(l, w, " ") < 22) return ""
-  parent = w[2]; return w[20] " " w[1] " " (w[12] + w[13]) " " w[18] " " w[22] " " w[21] }
+function stat(l,   w) { sub(/^.*\) /, "", l); split(l, w, " "); parent = w[2]; state = w[1]
+  return w[20] " " w[1] " " (w[12] + w[13]) " " w[18] " " w[22] " " w[21] }
 function find(l, k) { return match(l, k) ? substr(l, RSTART + RLENGTH) : "" }
-function manifest(u, whole,   f, l, w, n) { f = ENVIRON["HOME_"] "/" u "/manifest.json"
-  while ((getline l <f) > 0 && n++ < 2000) {
-    if (w == "" && (w = find(l, "\"id\": *")) != "") print "id", u, w + 0
-    if (g == "" && (g = find(l, "\"generation\": *")) != "") print "generation", u, g + 0
-    if (h == "" && (h = find(l, "\"phase\": *\"")) != "") { sub(/".*/, "", h); print "phase", u, h }
-    if (whole) print "manifest", u, l }
-  g = h = ""; close(f) }
+function once(k, u, w) { if (w != "" && !((k, u) in had)) { had[k, u]; print k, u, w } }
+function manifest(u, l,   w) {
+  w = find(l, "\"id\": *"); once("id", u, w == "" ? w : w + 0)
+  w = find(l, "\"generation\": *"); once("generation", u, w == "" ? w : w + 0)
+  w = find(l, "\"phase\": *\""); sub(/".*/, "", w); once("phase", u, w)
+  if (!index(ENVIRON["KNOWN"], " " u " ")) print "manifest", u, l }
+function other(p,   c, f, l, s, u, m, k) { f = "/proc/" p
+  c = "cat " f "/stat && tr \"\\000\" \"\\n\" <" f "/cmdline"; c = "{ " c "; } 2>/dev/null"
+  if ((c | getline l) > 0) { s = stat(l)
+    while ((c | getline l) > 0) { if (k ~ /^--?uuid$/) u = l; if (k ~ /^--?name$/) m = l; k = l }
+    sub(/ .*/, "", s); if (u == "") u = "-"
+    if (state != "Z" && !(parent in own)) print "qemu", p, s, u, m }
+  close(c) }
 BEGIN { OFMT = CONVFMT = "%.0f"
   first("load", "/proc/loadavg"); first("up", "/proc/uptime")
   first("boot_id", "/proc/sys/kernel/random/boot_id"); first("kernel", "/proc/sys/kernel/osrelease")
@@ -132,19 +144,17 @@ BEGIN { OFMT = CONVFMT = "%.0f"
     split(substr(l, i + 1), w, " ")
     print t ? "tap" : "net", m, w[1], w[2], w[3], w[4], w[9], w[10], w[11], w[12] }
   close(f); n = split(ENVIRON["V"], v, "\n")
-  for (i = 1; i < n; i++) { split(v[i], w, " "); u = w[1]; print "seen", v[i]
-    if (w[3] != "-") { own[w[3]] = 1; if ((s = stat("/proc/" w[3])) != "") print "stat", u, s
-      grab("io " u, "/proc/" w[3] "/io", "^(read|write)_bytes:") }
-    if (ENVIRON["LIB"] == 1 && w[4] == 1) manifest(u, !index(ENVIRON["KNOWN"], " " u " ")) } }
-{ p = substr($0, 7); if (p in own) next
-  f = $0 "/cmdline"; l = ""; getline l <f; close(f)
-  match(l, /^[ -~\200-\377]*/); l = substr(l, 1, RLENGTH); sub(/.*\//, "", l)
-  if (l !~ /^(qemu-system-[a-z0-9_]+|qemu-kvm|kvm)$/ || ++many > 100) next
-  if ((s = stat($0)) == "" || parent in own) next
-  split(s, w, " "); if (w[2] == "Z") next
-  c = "tr \"\\000\" \"\\n\" <" f " 2>/dev/null"; u = m = k = ""
-  while ((c | getline l) > 0) { if (k ~ /^--?uuid$/) u = l; if (k ~ /^--?name$/) m = l; k = l }
-  close(c); print "qemu", p, w[1], u == "" ? "-" : u, m }
+  for (i = 1; i < n; i++) { print "seen", v[i]
+    split(v[i], w, " "); if (w[3] != "-") own[w[3]] = w[1] } }
+index($0, ENVIRON["HOME_"]) == 1 { l = substr($0, length(ENVIRON["HOME_"]) + 1)
+  i = index(l, "/"); manifest(substr(l, 1, i - 1), substr(l, i + 15)); next }
+!/^\/proc\/[0-9]+\/[a-z]+:/ { next }
+{ i = index($0, ":"); split(substr($0, 1, i), w, "/"); p = w[3]; l = substr($0, i + 1) }
+w[4] == "stat:" { print "stat", own[p], stat(l); next }
+w[4] == "io:" { if (l ~ /^(read|write)_bytes:/) print "io", own[p], l; next }
+p in own { next }
+{ match(l, /^[ -~\200-\377]*/); l = substr(l, 1, RLENGTH); sub(/.*\//, "", l)
+  if (l ~ /^(qemu-system-[a-z0-9_]+|qemu-kvm|kvm)$/ && ++many <= 100) other(p) }
 END { print "end" }'
 """
 

@@ -28,8 +28,8 @@ cat {run}/qemu.pid"""
 
 
 def uuid(number: int) -> str:
-    """A uuid."""
-    return f"7c1e0000-0000-4000-8000-{number:012d}"
+    """A uuid that no other test has: one that runs on this machine itself would end its QEMU."""
+    return f"10c4ed00-0000-4000-8000-{number:012d}"
 
 
 def furnish(host: Host, number: int, *, cluster: str = CLUSTER, lib: bool = True) -> str:
@@ -68,7 +68,7 @@ def output(host: Host, asked: probe.Ask | None = None, shell: str = "dash", user
     path.chmod(0o644)
     command = f"{SHELLS[shell]} -s </tmp/probe.sh"
     done = host.run(f"su {user} -s /bin/sh -c '{command}'" if user else command)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout
 
 

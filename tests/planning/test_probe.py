@@ -19,10 +19,10 @@ from tests.planning.cases import SETTINGS
 
 GOLDEN = Path(__file__).parent / "golden" / "probe"  # captured on hosts of the lab
 NONCE = "00112233aabbccdd"
-NOW = datetime(2026, 11, 26, 5, 45, 44, tzinfo=UTC)
-ONE = "7c1e0000-0000-4000-8000-000000000041"
-TWO = "7c1e0000-0000-4000-8000-000000000042"
-THREE = "7c1e0000-0000-4000-8000-000000000043"
+NOW = datetime(2026, 11, 26, 6, 4, 38, tzinfo=UTC)
+ONE = "10c4ed00-0000-4000-8000-000000000041"
+TWO = "10c4ed00-0000-4000-8000-000000000042"
+THREE = "10c4ed00-0000-4000-8000-000000000043"
 DASH = (GOLDEN / "dash.txt").read_bytes()
 STUCK = (GOLDEN / "images-stuck.txt").read_bytes()
 BUSY = (GOLDEN / "busy.txt").read_bytes()
@@ -43,7 +43,7 @@ def read(out: bytes) -> Sighting:
 def test_a_captured_answer_is_read(shell: str) -> None:
     seen = read((GOLDEN / f"{shell}.txt").read_bytes())
 
-    assert (seen.at, seen.kernel[:2], len(seen.boot_id)) == ("2026-11-26T05:45:44Z", "6.", 36)
+    assert (seen.at, seen.kernel[:2], len(seen.boot_id)) == ("2026-11-26T06:04:38Z", "6.", 36)
     assert abs(seen.clock_offset_s) < 3
     assert (seen.claim, seen.replica) == (("0123456789ab", 2, 117), (2, 118, "9f3a"))
     assert (seen.bridges, seen.hidden, seen.busy_s) == (("vmbr", "vmbr7"), False, None)
@@ -89,13 +89,13 @@ def test_a_file_system_that_hangs_is_stuck_since_then() -> None:
     assert seen.host is not None
     lib, images, _ = seen.host.mounts
     assert (lib.stuck_since, lib.size_bytes) == (None, 4096 * 1048576)
-    assert (images.stuck_since, images.size_bytes) == ("2026-11-26T05:45:45Z", None)
+    assert (images.stuck_since, images.size_bytes) == ("2026-11-26T06:04:39Z", None)
     assert seen.fingerprint == ""
     assert len(seen.vms) == 2
 
 
 def test_a_busy_host_says_nothing_else() -> None:
-    assert read(BUSY) == Sighting(at="2026-11-26T05:45:44Z", busy_s=6)
+    assert read(BUSY) == Sighting(at="2026-11-26T06:04:38Z", busy_s=6)
 
 
 # -- a hand-made one of another kind of host
