@@ -230,8 +230,13 @@ def _vms(picture: Picture) -> Iterator[Line]:
                 kind=state.name.lower(),
                 target=vm.name,
                 said=f"{vm.name} {state.name.lower()}: {vm.reason}",
-                command=f"tashictl vm show {vm.name}",
+                command=_next(vm),
             )
+
+
+def _next(vm: Vm) -> str:
+    verb = "start" if vm.state is TashiState.Exited else "show"
+    return f"tashictl vm {verb} {vm.name}"
 
 
 def age(at: str, now: datetime) -> str:

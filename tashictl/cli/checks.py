@@ -16,7 +16,7 @@ from tashictl.errors import FaultsFound
 
 if TYPE_CHECKING:
     from tashictl.adapters.store.check import Finding as StateFinding
-    from tashictl.model.settings import Origin
+    from tashictl.model.settings import Note, Origin
     from tashictl.planning.requirements import Finding
 
 HOST_CHECK_KEYS = ("host", "check", "ok", "state", "seen", "remedy")
@@ -137,6 +137,27 @@ def state_check_table(order: Sequence[StateFinding]) -> Table[StateFinding]:
             Column(
                 key="remedy", header="REMEDY", shown=Shown.CHOSEN, show=lambda f: _first(f.remedy)
             ),
+        ),
+    )
+
+
+def config_check_table() -> Table[Note]:
+    """The table of what there is to say about the configuration, in its own order."""
+    return Table(
+        things="notes",
+        keys=("weight", "text", "origin"),
+        record=lambda n: {"weight": n.weight.value, "text": n.text, "origin": n.where},
+        name=lambda n: n.text,
+        order=lambda _: 0,
+        columns=(
+            Column(
+                key="weight",
+                header="WEIGHT",
+                show=lambda n: n.weight.value,
+                colour=lambda n: _SEVERITY_COLOURS[n.weight.value],
+            ),
+            Column(key="text", header="NOTE", show=lambda n: n.text),
+            Column(key="origin", header="ORIGIN", show=lambda n: n.where),
         ),
     )
 

@@ -7,9 +7,24 @@ import click
 from tashictl.cli import checks, commands, desk, output
 from tashictl.cli.options import Globals
 from tashictl.cli.text import visible
+from tashictl.errors import FaultsFound
 from tashictl.planning import config
 
 command = commands.Noun("config", help="The configuration and where each value comes from.")
+
+
+@command.reads("check")
+@click.pass_obj
+def check(face: Globals) -> int:
+    """Read all layers, and say what in them is not used, doubtful, or means more than it says."""
+    from tashictl.model.settings import Weight
+    from tashictl.planning import config_advice
+
+    output.check_choice(face, checks.config_check_table())
+    found = config_advice.of(desk.sit_down(face).merged)
+    output.emit_list(face, found, checks.config_check_table())
+    warned = any(note.weight is Weight.WARNING for note in found)
+    return FaultsFound.exit_code if warned else 0
 
 
 @command.reads("show")

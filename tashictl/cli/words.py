@@ -238,6 +238,7 @@ def _table(path: tuple[str, ...]) -> Table[object] | None:
         ("event", "ack"): lambda: event_tables.problem_table(scene),
         ("event",): lambda: event_tables.event_table(scene),
         ("state", "check"): lambda: checks.state_check_table(()),
+        ("config", "check"): checks.config_check_table,
         ("config",): checks.config_table,
         ("stats", "show"): lambda: stats_tables.table("vm", 0.0),
         ("stats", "top"): lambda: stats_tables.table("vm", 0.0),

@@ -24,8 +24,8 @@ from tashictl.ops import answers, observe
 from tashictl.ops.begin import Opening, new_operation, open_operation
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Transaction, World
+from tashictl.planning import brake, machine, paths, ports, requirements
 from tashictl.planning import facts as facts_plan
-from tashictl.planning import machine, paths, ports, requirements
 from tashictl.planning.facts import Reading
 from tashictl.planning.requirements import Finding
 
@@ -209,9 +209,13 @@ def _record_checks(
 ) -> None:
     changed: list[Vm] = []
     with world.store.transaction() as tx:
+        silent = [host.name for host in asked if host.name not in readings]
+        doubtful = brake.is_cut_off(tx.state.hosts, silent)
         for host in asked:
             record = tx.state.hosts.get(host.name)
             reading = readings.get(host.name)
+            if reading is None and doubtful:
+                continue
             facts = reading.facts if reading is not None else None
             changed += observe.record(tx, host.name, facts, known, iso(world.clock.now()))
             if reading is None:
@@ -225,6 +229,12 @@ def _record_checks(
                 note_images(tx, host.name, reading.facts, context.settings.vfs_shared)
             found = _findings(reading, context, host, added=record is not None)
             results[host.name] = Checked(host=host.name, record=record, findings=found)
+    if doubtful:
+        world.report.warn(
+            f"{len(silent)} hosts do not answer, at least half of those that were up: this machine "
+            "may be the one that is cut off, so nothing of that was written down   "
+            "tashictl sweep --yes, if they are down"
+        )
     observe.tell(world, changed)
 
 

@@ -51,6 +51,16 @@ def reasons(
     return tuple(found)
 
 
+def is_cut_off(hosts: Mapping[str, HostRecord], silent: Collection[str]) -> bool:
+    """Whether so many of a cluster's hosts are silent at once that it may be us who are cut off.
+
+    One host alone is what somebody asked about, and is believed.
+    """
+    were_up = sum(1 for record in hosts.values() if record.up is True)
+    gone = len(vanished(hosts, silent))
+    return gone > 1 and 2 * gone >= were_up
+
+
 def vanished(hosts: Mapping[str, HostRecord], lost: Iterable[str]) -> list[str]:
     """The hosts that were up when they were last asked, and do not answer now."""
     return [name for name in lost if name in hosts and hosts[name].up is True]

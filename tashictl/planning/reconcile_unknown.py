@@ -210,8 +210,25 @@ def _remains(host: str, sample: VmSample, why: str) -> Problem:
 
 def _foreign(scene: Scene, host: str) -> Iterator[Problem]:
     sighting = scene.looked_at(host)
+    ours = {vm.uuid: vm for vm in scene.state.vms.values()}
     for qemu in sighting.foreign if sighting is not None else ():
-        yield _foreigner(host, qemu)
+        vm = ours.get(qemu.uuid or "")
+        yield _foreigner(host, qemu) if vm is None else _unlocked(host, qemu, vm)
+
+
+def _unlocked(host: str, qemu: ForeignQemu, vm: Vm) -> Problem:
+    """A QEMU with the uuid of a VM of ours, which does not hold that VM's lock."""
+    return Problem(
+        id=f"vm-unlocked:{vm.name}",
+        severity=Severity.ERROR,
+        text=f"{host}: a QEMU (pid {qemu.pid}) says that it is {vm.name} and does not hold its "
+        "lock: it was started by hand, or its run folder was removed; its disks may be written "
+        "twice",
+        hint=f"end the one that is not wanted, on {host}",
+        vm=vm.name,
+        host=host,
+        scope=host,
+    )
 
 
 def _foreigner(host: str, qemu: ForeignQemu) -> Problem:

@@ -22,6 +22,7 @@ LISTS = [
     ("event", "list"),
     ("state", "check"),
     ("config", "show"),
+    ("config", "check"),
 ]
 
 

@@ -101,3 +101,17 @@ def test_a_host_that_another_cluster_took_says_nothing_of_ours(stage: Stage) -> 
     stage.remote.probes["node1"] = a_host(vm, "alive 0", claim="f" * 12)
 
     assert look(stage, vm) == vm
+
+
+def test_when_half_of_the_hosts_are_silent_at_once_nothing_of_that_is_written_down(
+    stage: Stage,
+) -> None:
+    vm = made(stage)
+    for name in ("node1", "node2"):
+        stage.remote.probes[name] = lambda _nonce: b"half an answer"
+
+    ops.check(stage.world, stage.context, stage.context.inventory.hosts)
+
+    assert stage.state.vms[vm.id].state is TashiState.Running
+    assert stage.state.hosts["node1"].up is not False
+    assert "this machine may be the one that is cut off" in stage.report.warnings[0]

@@ -451,3 +451,11 @@ def test_what_qemu_says_of_itself_is_believed_and_told(
     still = status not in ("running", "suspended", None)
     assert verdict.vms[0].observed.what is (Seen.PAUSED if still else Seen.RUNNING)
     assert ids(verdict) == ([problem] if problem else [])
+
+
+def test_a_qemu_that_says_it_is_ours_and_has_no_lock_is_told_as_that() -> None:
+    copy = ForeignQemu(pid=7, starttime=1, uuid=vm(1).uuid)
+
+    verdict = reconcile.judge(scene([vm(1)], {"node1": sighting(sample(vm(1)), foreign=(copy,))}))
+
+    assert ids(verdict) == ["vm-unlocked:web1"]
