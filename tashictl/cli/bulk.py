@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from tashictl.cli import desk, errors_text, listings, output
+from tashictl.cli import desk, errors_text, listings, output, waiting
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
 from tashictl.cli.tables import Column, Table
@@ -33,6 +33,7 @@ from tashictl.model.state import State
 from tashictl.model.vm import Vm
 
 if TYPE_CHECKING:
+    from tashictl.cli.waiting import Patience
     from tashictl.ops.context import Context
     from tashictl.ops.many import Do, Result
     from tashictl.ops.ports import World
@@ -140,27 +141,41 @@ def made_of(state: State, basename: str) -> list[Vm]:
 # -- the work
 
 
-def run(job: Job, verb: Verb, do: Do) -> int:
-    """Do it to each VM and print what is true then; the exit code, or the errors as one."""
+def run(job: Job, verb: Verb, do: Do, patience: Patience | None = None) -> int:
+    """Do it to each VM and print what is true then; the exit code, or the errors as one.
+
+    With `patience` the guests of those that run then are waited for.
+    """
     from tashictl.ops.many import run_each
 
     if output.only_columns(job.face, table_of(job.at, verb)):
         return 0
     if len(job.chosen) == 1:
-        return _run_one(job, verb, do)
+        return _run_one(job, verb, do, patience)
     with tally(job.at, verb) as watcher:
         results = run_each(job.world, job.context, job.chosen, do, watcher)
+    if patience is not None:
+        with tally(job.at, Verb(name="wait", done="answers")) as watcher:
+            results = waiting.for_all(job.world, job.context, results, patience, watcher)
     return told(job.at, verb, results)
 
 
-def _run_one(job: Job, verb: Verb, do: Do) -> int:
+def _run_one(job: Job, verb: Verb, do: Do, patience: Patience | None) -> int:
     (vm,) = job.chosen
     after = do(job.world, vm)
+    try:
+        if patience is not None and after is not None:
+            waiting.until(job.world, job.context, after, patience)
+    finally:  # what is true of it does not depend on its guest
+        _say_one(job, verb, vm, after)
+    return 0
+
+
+def _say_one(job: Job, verb: Verb, vm: Vm, after: Vm | None) -> None:
     where = f" on {vm.host}" if vm.host else ""
     output.say(job.face, f"{vm.name} is {verb.became(after)}{where}")
     if not job.face.for_people:
         output.emit_list(job.face, [after] if after else [], listings.vm_table(job.at.scene()))
-    return 0
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tashictl.cli import bulk, commands
+from tashictl.cli import bulk, commands, waiting
 from tashictl.cli.options import Globals
 from tashictl.errors import InvalidRequest
 from tashictl.model import units
@@ -21,10 +21,17 @@ def register(noun: commands.Noun) -> None:
 
     @noun.changes("start")
     @bulk.targets
+    @waiting.wait_options
     @click.pass_obj
-    def start(face: Globals, names: tuple[str, ...], basename: str | None) -> int:
+    def start(
+        face: Globals,
+        names: tuple[str, ...],
+        basename: str | None,
+        wait: str,
+        timeout_s: int | None,
+    ) -> int:
         """Start VMs that have exited again, on their hosts and with the disks that they have."""
-        return _start(face, names, basename)
+        return _start(face, names, basename, waiting.Patience(wait, timeout_s))
 
     _add(noun, OperationKind.PAUSE, "Stop the VMs' processors; their memory stays.")
     _add(noun, OperationKind.UNPAUSE, "Let paused VMs go on.")
@@ -79,7 +86,9 @@ def _act(
         )
 
 
-def _start(face: Globals, names: tuple[str, ...], basename: str | None) -> int:
+def _start(
+    face: Globals, names: tuple[str, ...], basename: str | None, patience: waiting.Patience
+) -> int:
     from tashictl.cli import dry
     from tashictl.ops import starting
 
@@ -90,6 +99,7 @@ def _start(face: Globals, names: tuple[str, ...], basename: str | None) -> int:
             job,
             bulk.Verb(name="start"),
             lambda world, vm: starting.start_again(world, job.context, str(vm.id)),
+            patience,
         )
 
 

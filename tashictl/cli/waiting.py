@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from tashictl.ops.wait import Found
 
 _SSH_PORT = 22
-_OPTIONS = (
+_SEED = (
     click.option(
         "--cloud-init", "cloud_init", metavar="FILE", help="User-data for the guest's cloud-init."
     ),
     click.option(
         "--ssh-key", "ssh_keys", multiple=True, metavar="FILE", help="Public keys to let in."
     ),
+)
+_WAIT = (
     click.option(
         "--wait",
         type=click.Choice(["running", "ip", "ssh"]),
@@ -51,7 +53,14 @@ _OPTIONS = (
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that gives a guest its seed and waits for it."""
-    for option in reversed(_OPTIONS):
+    for option in reversed(_SEED + _WAIT):
+        function = option(function)
+    return function
+
+
+def wait_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that waits for a guest that was made before."""
+    for option in reversed(_WAIT):
         function = option(function)
     return function
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.office import CREATE, Office
+from tests.cli.test_power import ended
 from tests.ops.test_wait import BANNER, HERE, IP, Answer, refused
 from tests.planning.seed_cases import ED25519
 
@@ -138,3 +139,35 @@ def test_a_pending_vm_is_not_waited_for(office: Office) -> None:
 @pytest.mark.parametrize("words", [("--wait", "shh"), ("--timeout", "0"), ("--timeout", "x")])
 def test_a_wait_that_makes_no_sense_is_usage(office: Office, words: tuple[str, ...]) -> None:
     assert office.run(*CREATE, *words).code == 2
+
+
+def test_one_that_is_started_again_can_be_waited_for(office: Office) -> None:
+    argv = (*CREATE, "--nic", f"lan:{IP}")
+    office.ok(*argv)
+    ended(office, "web1")
+    looks(office)
+    office.remote.guests[HERE, IP, 22] = lambda: Answer(BANNER)
+
+    done = office.ok("vm", "start", "web1", "--wait", "ssh")
+
+    assert done.out == "web1 is Running on node1\n"
+    assert f"ssh root@{IP}" in done.err
+
+
+def test_a_start_whose_guest_stays_silent_exits_4_with_the_vm_on_stdout(office: Office) -> None:
+    office.ok(*CREATE, "--nic", f"lan:{IP}")
+    office.ok("vm", "create", "web2", "--disk", "demo.qcow2")
+    ended(office, "web1", "web2")
+    looks(office)
+    office.remote.guests[HERE, IP, 22] = refused
+
+    one = office.run("vm", "start", "web1", "--wait", "ssh", "--timeout", "7", "-o", "json")
+
+    assert (one.code, one.error["code"]) == (4, "E-WAIT")
+    assert [vm["state"] for vm in one.json()] == ["Running"]
+    both = office.run("vm", "start", "web1", "web2", "--wait", "ssh", "--timeout", "7")
+    assert both.code == 4
+    assert [line.split()[:2] for line in both.out.splitlines()[1:]] == [
+        ["web1", "failed"],
+        ["web2", "failed"],
+    ]

@@ -88,8 +88,8 @@ def test_what_a_guest_wrote_to_its_overlay_is_there_after_a_start(
     assert overlays(lab, made)[1] == before[1]
     assert overlays(lab, made)[0][0] == before[0][0]
     assert invariants.until(lambda: log.read_text(errors="replace").count("HB 1 ") > beats, 90.0)
-    type_line(host, run_folder, f'echo "<$(dd if=/dev/vdb bs={len(MARK)} count=1 2>/dev/null)>"')
-    await_line(log, f"<{MARK}>")
+    overlay = host.root / made["disks"][1]["path"].lstrip("/")
+    assert MARK.encode() in overlay.read_bytes()
     assert "web1 is Running already" in tashictl.run("vm", "start", "web1").err
     tashictl.run("vm", "pause", "web1")
     invariants.refused(tashictl.run("vm", "start", "web1", check=False), 5, "Paused", "unpause")
@@ -144,7 +144,6 @@ def test_a_start_that_is_killed_at_any_step_is_put_right_by_the_next_command(
             if settled.rc == 0 and then == "undo":
                 assert state(tashictl, "web1") == "Exited"
                 assert observe(lab.host(made["host"])).qemus == ()
-                assert observe(lab.host(made["host"])).links == ()
             tashictl.run("vm", "start", "web1")
         assert state(tashictl, "web1") == "Running"
         assert tashictl.run("op", "list", "-o", "json").json() == []
