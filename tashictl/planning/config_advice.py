@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tashictl.model.settings import Merged, Note, Weight
-from tashictl.model.units import show_seconds
 
 
 def of(merged: Merged) -> tuple[Note, ...]:
@@ -18,11 +17,11 @@ def _decay(merged: Merged) -> Iterator[Note]:
     asked_s, held_s = settings.cluster.allow_decayed_s, settings.decayed_after_s
     if held_s <= asked_s:
         return
-    interval = show_seconds(settings.tashictl.sweep_interval_s)
     yield Note(
         weight=Weight.NOTE,
-        text=f"allowDecayed is {show_seconds(asked_s)}, a sweep is run every {interval}: a picture "
-        f"counts as decayed after {show_seconds(held_s)}, which is 2.5 sweeps",
+        text=f"allowDecayed is {asked_s:g} s, a sweep is run every "
+        f"{settings.tashictl.sweep_interval_s:g} s: a picture counts as decayed after {held_s:g} s, "
+        "which is 2.5 sweeps",
         where=merged.where("ClusterManagerService", "allowDecayed"),
     )
 
@@ -33,7 +32,7 @@ def _timeout(merged: Merged) -> Iterator[Note]:
     if ours.sweep_timeout_s < least_s:
         yield Note(
             weight=Weight.WARNING,
-            text=f"sweepTimeout is {show_seconds(ours.sweep_timeout_s)}: a host alone may need "
-            f"{show_seconds(least_s)} (connectTimeout and a look)",
+            text=f"sweepTimeout is {ours.sweep_timeout_s:g} s: a host alone may need {least_s:g} s "
+            "(connectTimeout and a look)",
             where=merged.where("Tashictl", "sweepTimeout"),
         )
