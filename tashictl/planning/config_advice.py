@@ -17,11 +17,11 @@ def _decay(merged: Merged) -> Iterator[Note]:
     asked_s, held_s = settings.cluster.allow_decayed_s, settings.decayed_after_s
     if held_s <= asked_s:
         return
+    every_s = settings.tashictl.sweep_interval_s
     yield Note(
         weight=Weight.NOTE,
-        text=f"allowDecayed is {asked_s:g} s, a sweep is run every "
-        f"{settings.tashictl.sweep_interval_s:g} s: a picture counts as decayed after {held_s:g} s, "
-        "which is 2.5 sweeps",
+        text=f"allowDecayed is {asked_s:g} s, a sweep is run every {every_s:g} s: a picture counts "
+        f"as decayed after {held_s:g} s, which is 2.5 sweeps",
         where=merged.where("ClusterManagerService", "allowDecayed"),
     )
 
