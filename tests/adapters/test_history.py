@@ -278,6 +278,22 @@ def test_a_clock_that_was_wrong_once_costs_little(tmp_path: Path) -> None:
     assert len(load.at_s) >= len(given_)
 
 
+def test_what_waited_while_nobody_swept_is_rolled_up_before_it_goes(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, Limits(raw_s=2 * DAY_S, rolled_s=60 * DAY_S))
+    history = shelf.open()
+    for hour in range(72):
+        history.append({}, [point(START_S + 3600 * hour, n) for n in range(30)])
+    for hour in range(40):
+        history.append({}, [point(START_S + 15 * DAY_S + 3600 * hour)])
+
+    for number in (1, 15, 29):
+        load = one(history.series(vm(number), [], START_S, START_S + 3 * DAY_S - 1))
+        assert len(load.at_s) == 72
+    with sqlite3.connect(shelf.path) as looked:
+        (oldest,) = looked.execute("SELECT min(id) >> 32 FROM raw").fetchone()
+    assert oldest * 3600 >= START_S + 14 * DAY_S
+
+
 def test_several_sweeps_an_hour_apart_catch_up(tmp_path: Path) -> None:
     """Many subjects and few appends: the due part grows with the time between them."""
     shelf = Shelf(tmp_path, Limits(raw_s=2 * DAY_S, rolled_s=20 * DAY_S))
