@@ -1,4 +1,4 @@
-"""Prints the speed figures: `python -m bench [list|create|store] …`, all of them without a word.
+"""Prints the speed figures: `python -m bench [list|create|store|history] …`, without a word all.
 
 Exit code 1 when a figure is over its limit: a machine under other load can bring that about, so
 look at the spread and run it again before you believe it.
@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 
-from bench import store, vm_create, vm_list
+from bench import history, store, vm_create, vm_list
 from bench.timing import Figure
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "list": vm_list.figures,
     "create": vm_create.figures,
     "store": store.figures,
+    "history": history.figures,
 }
 _PACKAGES = ("tashictl", "click", "msgspec", "tinydb", "paramiko", "fabric", "PyYAML", "Jinja2")
 _PROGRAMS = (["qemu-system-x86_64", "--version"], ["ssh", "-V"], ["strace", "--version"])
@@ -35,7 +36,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "part", nargs="*", choices=[*PARTS, []], metavar="PART", help="list, create, store"
+        "part", nargs="*", choices=[*PARTS, []], metavar="PART", help="list, create, store, history"
     )
     chosen = parser.parse_args().part or list(PARTS)
     _say_where()

@@ -6,6 +6,7 @@ import re
 
 from tashictl.adapters.book_file import BOOK_SCHEMA
 from tashictl.adapters.config_files import NAMES
+from tashictl.adapters.history_file import APPLICATION_ID, SCHEMA
 from tashictl.model.operation import JOURNAL_SCHEMA
 from tashictl.model.state import MIN_WRITER, STATE_SCHEMA
 from tashictl.planning.inventory import load
@@ -26,9 +27,11 @@ def test_the_formats_name_the_schemas_of_this_version() -> None:
         ("journal", JOURNAL_SCHEMA),
         ("events", BOOK_SCHEMA),
         ("manifest", MANIFEST_SCHEMA),
+        ("history", SCHEMA),
     ):
         assert f"| {what} | {number} |" in text
     assert f"`min_writer` {MIN_WRITER}" in text
+    assert f"`application_id` 0x{APPLICATION_ID:X}" in text
 
 
 def test_the_formats_name_every_file_of_the_configuration() -> None:

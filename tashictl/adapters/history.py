@@ -158,8 +158,9 @@ class SqliteHistory:
                 return ()
             parts = _Parts(connection, row[0], since_s, until_s)
             raw = parts.raw()
-            first_s = raw.at_s[0] if raw is not None else math.inf
-            before_s = min(first_s // self._limits.span_s * self._limits.span_s, until_s)
+            span_s = self._limits.span_s
+            # The roll-up fills in up to the span in which the samples begin.
+            before_s = until_s if raw is None else raw.at_s[0] // span_s * span_s
             rolled = parts.rolled(before_s) if since_s < before_s else None
             known = {n.partition("|")[0] for c in (raw, rolled) if c is not None for n in c.names}
             wanted = [n for n in (names or sorted(known)) if n in known]

@@ -144,17 +144,27 @@ class _Tender:
             "SELECT id, data FROM hot WHERE batch = ? AND at_ms < ?", (batch, open_ms)
         ).fetchall()
         left: list[Item] = []
+        rolled_to_ms = self._rolled_to_ms(batch)
         for _, blob in rows:
             for item in items_in(blob):
+                # What comes so late that its day is rolled up and gone cannot be added to it.
+                latest_ms = min(self._raw_from_ms, rolled_to_ms.get(item.subject, 0))
                 if item.at_ms >= open_ms:
                     left.append(item)
-                elif item.at_ms >= self._raw_from_ms:
+                elif item.at_ms >= latest_ms:
                     due.setdefault((item.at_ms // _HOUR_MS, item.subject), []).append(item)
         for (hour, subject), items in sorted(due.items()):
             self._put_hour(hour, subject, items)
         self._connection.executemany("DELETE FROM hot WHERE id = ?", [(i,) for i, _ in rows])
         if left:
             put_hot(self._connection, {batch: left})
+
+    def _rolled_to_ms(self, batch: int) -> dict[int, int]:
+        rows = self._connection.execute(
+            "SELECT id, rolled_to FROM subjects WHERE id >= ? AND id < ?",
+            (batch * BATCH, (batch + 1) * BATCH),
+        )
+        return {subject: day * DAY_S * 1000 for subject, day in rows}
 
     def _put_hour(self, hour: int, subject: int, items: list[Item]) -> None:
         number = id_of(hour, subject)

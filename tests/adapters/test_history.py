@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 import resource
 import sqlite3
 import stat
 import statistics
+from array import array
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tashictl.adapters import history_pack as packed
 from tashictl.adapters.history import FILE, SqliteHistory
 from tashictl.adapters.history_fold import Limits
 from tashictl.errors import OperationFailed
@@ -276,6 +279,35 @@ def test_a_clock_that_was_wrong_once_costs_little(tmp_path: Path) -> None:
 
     load = one(history.series(vm(1), [], START_S, START_S + 3 * DAY_S))
     assert len(load.at_s) >= len(given_)
+
+
+def test_what_waited_while_nobody_swept_is_rolled_up_before_it_goes(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, Limits(raw_s=2 * DAY_S, rolled_s=60 * DAY_S))
+    history = shelf.open()
+    for hour in range(0, 7 * 24, 6):
+        history.append({}, [point(START_S + 3600 * hour, n) for n in range(30)])
+    for hour in range(40):
+        history.append({}, [point(START_S + 15 * DAY_S + 3600 * hour)])
+
+    for number in (1, 15, 29):
+        load = one(history.series(vm(number), [], START_S, START_S + 7 * DAY_S - 1))
+        assert len(load.at_s) == 7 * 4
+    with sqlite3.connect(shelf.path) as looked:
+        (oldest,) = looked.execute("SELECT min(id) >> 32 FROM raw").fetchone()
+    assert oldest * 3600 >= START_S + 14 * DAY_S
+
+
+def test_a_name_that_some_samples_lack_is_rolled_up_of_the_others() -> None:
+    values = [array("f", [1.0, math.nan, 5.0, math.nan]), array("f", [2.0, 2.0, 2.0, 2.0])]
+    found = packed.rolled(
+        packed.Columns(names=("x", "y"), at_s=[0.0, 60.0, 120.0, 900.0], columns=values), 900.0
+    )
+
+    by_name = dict(zip(found.names, found.columns, strict=True))
+    assert found.at_s == [0.0, 900.0]
+    assert [by_name[f"x|{w}"][0] for w in ("min", "mean", "max")] == [1.0, 3.0, 5.0]
+    assert all(math.isnan(by_name[f"x|{w}"][1]) for w in ("min", "mean", "max"))
+    assert list(by_name["y|mean"]) == [2.0, 2.0]
 
 
 def test_several_sweeps_an_hour_apart_catch_up(tmp_path: Path) -> None:

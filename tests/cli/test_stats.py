@@ -206,6 +206,17 @@ def test_a_cluster_that_was_never_swept_says_what_does_it(office: Office) -> Non
     assert not (office.folder / "state" / FILE).exists()
 
 
+@pytest.mark.parametrize(
+    "verb", [("show",), ("top",), ("history", "web1"), ("export", "prometheus")]
+)
+def test_without_a_cluster_it_says_how_to_make_one(bare: Office, verb: tuple[str, ...]) -> None:
+    done = bare.run("stats", *verb)
+
+    assert done.code == 2
+    assert "tashictl init" in done.err
+    assert not bare.folder.exists()
+
+
 # -- export
 
 

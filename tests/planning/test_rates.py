@@ -180,6 +180,16 @@ def test_a_device_that_was_made_anew_has_no_rate_though_it_looks_like_a_wrap() -
     assert not {"sendMBs", "recvMBs"} & set(pair(first, then)[VM])
 
 
+def test_a_guest_that_only_sent_tells_a_wrap_from_a_new_interface_too() -> None:
+    top = (1 << 32) - 1000
+    first = look(vms=(vm(taps=(net(rx=top, tx=0),)),))
+
+    anew = look(60, vms=(vm(taps=(net(rx=10, tx=0),)),))  # its packets fell too
+    assert "sendMBs" not in pair(first, anew)[VM]
+    wrapped = look(60, vms=(vm(taps=(net(rx=10, tx=0, rx_packets=top),)),))
+    assert pair(first, wrapped)[VM]["sendMBs"] == pytest.approx(1010 / 60 / MIB)
+
+
 def test_a_counter_that_falls_from_low_down_began_anew() -> None:
     assert rates.rate(1000.0, 10.0, 60.0) is None
     assert rates.rate(float(1 << 33), 10.0, 60.0) is None  # 64 bits do not wrap
