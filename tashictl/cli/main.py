@@ -38,7 +38,7 @@ NOUNS = {
         module="tashictl.cli.event", summary="What was found or decided, and what is wrong now."
     ),
     "state": commands.Lazy(
-        module="tashictl.cli.state", summary="The state database: check, backup, restore."
+        module="tashictl.cli.state", summary="The state database: check, backup, restore, adopt."
     ),
     "config": commands.Lazy(
         module="tashictl.cli.config", summary="The configuration and where each value comes from."

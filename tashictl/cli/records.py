@@ -116,7 +116,9 @@ def _disk(vm: Vm, disk: DiskSpec, settings: Settings) -> Record:
         "image": disk.name,
         "persistent": disk.persistent,
         "format": disk.format if disk.persistent else "qcow2",
-        "path": f"{settings.image_folder}/{disk.name}"
+        "path": disk.name
+        if disk.source != "image"
+        else f"{settings.image_folder}/{disk.name}"
         if disk.persistent
         else f"{overlay}/disk{disk.index}.qcow2",
     }

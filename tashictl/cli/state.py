@@ -1,4 +1,4 @@
-"""`tashictl state`: the state database."""
+"""`tashictl state`: the state database, and what is taken into it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from tashictl.cli import commands, desk, output
+from tashictl.cli import commands, desk, output, state_adopt
 from tashictl.cli.desk import Desk, no_cluster
 from tashictl.cli.options import Globals
 from tashictl.errors import FaultsFound
 
 command = commands.Noun("state", help="The state database.")
+state_adopt.register(command)
 
 
 def _desk(face: Globals) -> Desk:

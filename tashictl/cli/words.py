@@ -115,6 +115,8 @@ def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
         return _backups
     if path in (("host", "add"), ("host", "trust"), ("host", "check")):
         return _listed_hosts
+    if path == ("state", "adopt"):
+        return _hosts if param.name == "host" else None
     if path == ("event", "ack"):
         return _problems
     if path[0] == "stats" and param.name == "form":
@@ -224,7 +226,7 @@ def _backups(ctx: click.Context, _incomplete: str) -> Iterator[Word]:
 def _table(path: tuple[str, ...]) -> Table[object] | None:
     from datetime import datetime
 
-    from tashictl.cli import checks, event_tables, listings, stats_tables
+    from tashictl.cli import adopt_table, checks, event_tables, listings, stats_tables
     from tashictl.cli.records import Scene
 
     scene = Scene(now=datetime.now().astimezone())
@@ -237,6 +239,7 @@ def _table(path: tuple[str, ...]) -> Table[object] | None:
         ("op",): lambda: listings.operation_table(scene),
         ("event", "ack"): lambda: event_tables.problem_table(scene),
         ("event",): lambda: event_tables.event_table(scene),
+        ("state", "adopt"): adopt_table.table,
         ("state", "check"): lambda: checks.state_check_table(()),
         ("config", "check"): checks.config_check_table,
         ("config",): checks.config_table,

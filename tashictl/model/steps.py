@@ -123,12 +123,16 @@ class StartQemu(HostStep, frozen=True, kw_only=True, tag=True):
 
 
 class AwaitQmp(HostStep, frozen=True, kw_only=True, tag=True):
-    """Greet QEMU over QMP and check that it is this VM and runs; then we only go on."""
+    """Greet QEMU over QMP and check that it is this VM and runs; then we only go on.
+
+    `paused_too`: one that is paused will do, as it is found when it is adopted.
+    """
 
     step_class: ClassVar[StepClass] = StepClass.PIVOT
     scripted: ClassVar[bool] = False
     changes: ClassVar[bool] = False
     socket: str
+    paused_too: bool = False
 
 
 class KillQemu(HostStep, frozen=True, kw_only=True, tag=True):
@@ -179,6 +183,23 @@ class AwaitExit(HostStep, frozen=True, kw_only=True, tag=True):
 
     step_class: ClassVar[StepClass] = StepClass.PIVOT
     wait_s: int = 10
+
+
+class AdoptQemu(HostStep, frozen=True, kw_only=True, tag=True):
+    """Take in a QEMU that was started by hand: its pid and monitor, and a keeper of run.lock.
+
+    The keeper holds the lock until the process of that start time has ended. `socket` is QEMU's own
+    QMP socket. The QEMU itself is never touched.
+    """
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    pid: int
+    starttime: int
+    socket: str
+
+
+class LetGo(HostStep, frozen=True, kw_only=True, tag=True):
+    """Remove what was made to adopt a QEMU: keeper, run folder, manifest. It runs on."""
 
 
 class MakeFolder(HostStep, frozen=True, kw_only=True, tag=True):
@@ -265,6 +286,8 @@ Step = (
     | QmpCommand
     | PressPowerButton
     | AwaitExit
+    | AdoptQemu
+    | LetGo
     | MakeFolder
     | PutImage
     | PlaceImage

@@ -33,6 +33,7 @@ class OperationKind(Enum):
     CREATE = "create"
     DESTROY = "destroy"
     START = "start"
+    ADOPT = "adopt"
     PAUSE = "pause"
     UNPAUSE = "unpause"
     RESET = "reset"
@@ -98,6 +99,7 @@ LEGAL: dict[TashiState, frozenset[TashiState]] = {
 class DiskSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One disk of a VM: an image by name; not persistent means an overlay that dies with the VM.
 
+    Of a VM that was adopted `source` is ``volume`` (`name` is a path) or ``uri``, and never ours.
     `format` is the image's (``qcow2`` or ``raw``); `locality` says whether the image lies on one
     host or on all (``host`` or ``shared``).
     """

@@ -68,15 +68,16 @@ def running(execution: Execution, vm: Vm) -> Vm:
     """Record that the VM runs, and end the operation."""
     world = execution.world
     now = iso(world.clock.now())
+    runs = execution.data.get("status", "running") == "running"  # an adopted one may be paused
     done = replace(
         vm,
-        wanted=Wanted.RUNNING,
+        wanted=Wanted.RUNNING if runs else Wanted.PAUSED,
         operation=None,
         reason=None,
         started=now,
         pid=_number(execution.data.get("pid")),
         observed=Observed(
-            what=Seen.RUNNING,
+            what=Seen.RUNNING if runs else Seen.PAUSED,
             at=now,
             boot_id=execution.data.get("boot_id"),
             generation=vm.generation,
@@ -227,7 +228,7 @@ def _leave(execution: Execution, vm: Vm, reason: str, error: BaseException) -> N
             return
         if current.operation.id == execution.ids.operation:
             # One that was scheduled, or has run before, is still wanted when it is taken back.
-            stays = _was_waiting(current) or _has_disks(current)
+            stays = _was_waiting(current) or _has_disks(current) or is_adopted(current)
             tx.put_vm(
                 replace(
                     current,
@@ -247,7 +248,14 @@ def _unknown(vm: Vm, now: str) -> Observed:
     return Observed(what=Seen.UNKNOWN, at=now)
 
 
+def is_adopted(vm: Vm) -> bool:
+    """Whether its operation takes in a QEMU that runs: that is never ended with it."""
+    return vm.operation is not None and vm.operation.kind is OperationKind.ADOPT
+
+
 def _named(vm: Vm) -> str:
+    if is_adopted(vm):
+        return f"the adoption of {vm.name}"
     return f"the start of {vm.name}" if _has_disks(vm) else vm.name
 
 

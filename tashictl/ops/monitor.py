@@ -35,8 +35,7 @@ def carry_out(world: World, context: Context, step: Step, fault: Fault) -> dict[
     """
     match step:
         case AwaitQmp():
-            _await_qmp(world, context, step, fault)
-            return {}
+            return _await_qmp(world, context, step, fault)
         case QmpCommand():
             return _command(world, context, step, fault)
         case PressPowerButton():
@@ -70,7 +69,7 @@ def status_of(world: World, context: Context, host: str, socket: str, uuid: str)
         raise
 
 
-def _await_qmp(world: World, context: Context, step: AwaitQmp, fault: Fault) -> None:
+def _await_qmp(world: World, context: Context, step: AwaitQmp, fault: Fault) -> dict[str, str]:
     deadline_s = world.clock.monotonic_s() + context.settings.qemu.monitor_timeout_s
     patience_s = world.clock.monotonic_s() + _LISTEN_S
     while True:
@@ -85,10 +84,11 @@ def _await_qmp(world: World, context: Context, step: AwaitQmp, fault: Fault) -> 
             if not isinstance(error, Unreachable):
                 raise
             raise _uncertain(error, step) from error
-    if status != "running":
+    if status != "running" and not step.paused_too:
         raise StepFailed(
             "E-AWAITQMP", f"QEMU on {step.host} is {status}, not running", host=step.host
         )
+    return {"status": status} if step.paused_too else {}
 
 
 def _hello(world: World, context: Context, step: AwaitQmp, deadline_s: float, fault: Fault) -> str:

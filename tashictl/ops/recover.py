@@ -17,6 +17,7 @@ from tashictl.ops.begin import ids_of
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Journal, World
+from tashictl.planning import adopt as adopt_plan
 from tashictl.planning import create as create_plan
 from tashictl.planning import destroy as destroy_plan
 from tashictl.planning import power
@@ -36,8 +37,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
 def settle(world: World, context: Context, vm_id: int) -> Outcome | None:
     """Finish or take back what was interrupted on a VM, by the direction of its kind.
 
-    A create or start goes on when QEMU answers (then its pivot was passed), else back; a destroy
-    goes on. None when nothing was interrupted. Raises Conflict while the operation runs.
+    A create or start goes on when QEMU answers (then its pivot was passed), else back; an adopt
+    goes back until its pivot was passed; a destroy goes on. None when nothing was interrupted.
+    Raises Conflict while the operation runs.
     """
     with ExitStack() as stack:
         stack.enter_context(world.locks.vm(vm_id))
@@ -49,6 +51,8 @@ def settle(world: World, context: Context, vm_id: int) -> Outcome | None:
             return _put_right(execution, powering.settle(execution, vm, plan))
         if vm.operation is not None and vm.operation.kind is OperationKind.DESTROY:
             return _on(execution, vm, plan)
+        if finish.is_adopted(vm) and not execution.journal.view.pivoted:
+            return _back(execution, vm, plan, "interrupted")  # that its QEMU answers is no wonder
         wanted = vm.wanted is not Wanted.ABSENT
         if wanted and (execution.journal.view.pivoted or _answers(execution, plan)):
             return _on_or_back(execution, vm, plan)
@@ -89,6 +93,8 @@ def resume(world: World, context: Context, operation_id: int) -> Outcome:
             return _back(execution, vm, plan, "undone")
         if _starts(vm):
             return _start_on(execution, vm, plan)
+        if finish.is_adopted(vm) and len(plan) == 1:
+            return _back(execution, vm, plan, "its journal was lost")
         return _on(execution, vm, plan)
 
 
@@ -268,6 +274,8 @@ def _lost(world: World, context: Context, state: State, vm: Vm) -> Journal:
         plan = destroy_plan.plan(vm, context.settings)
     elif operation.kind in powering.KINDS:
         plan = power.plan(vm, operation.kind, context.settings, power.SHUTDOWN_TIMEOUT_S)
+    elif operation.kind is OperationKind.ADOPT:
+        plan = adopt_plan.begin(vm, context.settings)
     else:
         host = context.host(state, vm.host or "")
         planned = start_plan.plan if _starts(vm) else create_plan.plan

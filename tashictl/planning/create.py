@@ -14,6 +14,7 @@ from tashictl.model.steps import (
     CheckPort,
     CreateOverlay,
     KillQemu,
+    LetGo,
     PlaceSeed,
     Plan,
     PutSeed,
@@ -131,10 +132,10 @@ def binaries(settings: Settings, arch: str = "x86_64") -> tuple[str, ...]:
 
 
 def undo(plan: Plan, begun: Iterable[int]) -> Plan:
-    """What takes back the steps of `plan`, of a create or a start, that were begun, newest first.
+    """What takes back the steps of `plan` that were begun, newest first: of a create, start, adopt.
 
-    Only who made the folder removes it: a start finds the disks there, and leaves them. Files for
-    a whole host (ifup) stay: other VMs use them.
+    An adopted QEMU is only let go. Only who made the folder removes it: a start finds the disks
+    there, and leaves them. Files for a whole host (ifup) stay: other VMs use them.
     """
     found: list[Step] = []
     for index in sorted(begun, reverse=True):
@@ -147,6 +148,8 @@ def undo(plan: Plan, begun: Iterable[int]) -> Plan:
                 found.append(RemoveTap(**at, tap=tap))
             case WriteManifest(phase="creating"):
                 found.append(RemoveDir(**at))
+            case WriteManifest(phase="adopting"):
+                found.append(LetGo(**at))
             case WriteManifest(phase="starting", manifest=text):
                 stopped = manifest.in_phase(text, "stopped")
                 found.append(WriteManifest(**at, phase="stopped", manifest=stopped))

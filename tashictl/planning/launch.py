@@ -32,7 +32,7 @@ cd /; umask 007; exec </dev/null >>"$D/qemu.log" 2>&1
 exec "$QEMU" {argv}"""
 
 # A unit that has ended is collected by systemd; one that stays is on its way up, or hangs.
-_UNIT = r"""unit="tashi-$C-$U.service"
+UNIT = r"""unit="tashi-$C-$U.service"
 managed() { [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
 no_unit() {
   j=0; while [ "$(systemctl show -p LoadState --value "$unit")" = loaded ]; do
@@ -84,8 +84,10 @@ p=$(qemu_pid) || die 'QEMU has ended'
 say D pid "$p"; say D starttime "$(start_time "$p")"
 say D boot_id "$(cat /proc/sys/kernel/random/boot_id)" """
 
+# Who keeps the lock of an adopted QEMU lets go up to a second after its end.
 _KILL = r"""free() {{ ! managed || no_unit; }}
-p=$(qemu_pid) || {{ alive || {{ free; echo 'not running'; exit 0; }}
+p=$(qemu_pid) || {{ i=0; while alive && [ "$i" -lt 20 ]; do sleep 0.1; i=$((i+1)); done
+  alive || {{ free; echo 'not running'; exit 0; }}
   die 'run.lock is held, but no QEMU of this VM is to be found'; }}
 kill -TERM "$p"; i=0
 while alive || is_ours "$p"; do
@@ -105,10 +107,10 @@ def start(step: StartQemu) -> str:
         stop_ticks=step.powerdown_s * 2,
         argv=" ".join(quote(a) for a in step.argv),
     )
-    return _UNIT + _START.format(
+    return UNIT + _START.format(
         binaries=" ".join(quote(b) for b in step.binaries),
         launch=launch,
-        mark=_mark(launch),
+        mark=mark_for(launch),
         stop_s=step.powerdown_s + _TERM_S,
         ticks=step.wait_s * 50,
         wait_s=step.wait_s,
@@ -117,10 +119,10 @@ def start(step: StartQemu) -> str:
 
 def kill(step: KillQemu) -> str:
     """End QEMU: TERM, wait, KILL; then wait until its unit is gone."""
-    return _UNIT + _KILL.format(term_ticks=step.wait_s * 10, kill_ticks=step.wait_s * 10 + 100)
+    return UNIT + _KILL.format(term_ticks=step.wait_s * 10, kill_ticks=step.wait_s * 10 + 100)
 
 
-def _mark(text: str) -> str:
+def mark_for(text: str) -> str:
     """A line that ends a here-document and is none of its own."""
     mark = "END"
     while mark in text.splitlines():

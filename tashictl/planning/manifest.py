@@ -14,8 +14,8 @@ MANIFEST_SCHEMA = 1
 class Manifest(Struct, frozen=True, kw_only=True):
     """What a host knows of a VM; it holds no secrets.
 
-    `phase` is ``creating``, ``starting``, ``running`` or ``stopped``; whether a VM runs only its
-    run.lock says.
+    `phase` is ``creating``, ``adopting``, ``starting``, ``running`` or ``stopped``; whether a VM
+    runs only its run.lock says.
     """
 
     schema: int = MANIFEST_SCHEMA

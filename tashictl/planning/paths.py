@@ -36,7 +36,12 @@ class VmPaths(Struct, frozen=True, kw_only=True):
         return f"{self.folder}/seed.iso"
 
     def disk(self, disk: DiskSpec) -> str:
-        """The file behind a disk: its overlay, or the image itself when it is persistent."""
+        """The file behind a disk: its overlay, or the image itself when it is persistent.
+
+        The name of a volume or URI is where it is.
+        """
+        if disk.source != "image":
+            return disk.name
         if disk.persistent:
             return f"{self.image_folder}/{disk.name}"
         return f"{self.folder}/disk{disk.index}.qcow2"

@@ -10,6 +10,7 @@ from tashictl.errors import OperationFailed
 from tashictl.model.script import Script
 from tashictl.model.steps import (
     AddTap,
+    AdoptQemu,
     AwaitExit,
     Batch,
     CheckDisk,
@@ -18,6 +19,7 @@ from tashictl.model.steps import (
     CreateOverlay,
     Fence,
     KillQemu,
+    LetGo,
     MakeFolder,
     PlaceImage,
     PlaceSeed,
@@ -30,7 +32,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import launch, release
+from tashictl.planning import adopt_text, launch, release
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, quote
 
@@ -124,6 +126,10 @@ def body(step: Step) -> str:
             return _AWAIT_EXIT.format(ticks=wait_s * 10)
         case RemoveDir():
             return _REMOVE_DIR
+        case AdoptQemu():
+            return adopt_text.adopt(step)
+        case LetGo():
+            return adopt_text.let_go()
         case _:
             return _small(step)
 

@@ -10,17 +10,25 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from tashictl.errors import TashiError
+from tashictl.errors import Conflict, TashiError
 from tashictl.model.cluster import Host
 from tashictl.model.network import Network
 from tashictl.model.settings import Settings
 from tashictl.model.steps import CheckDisk, CheckImage, Plan, Step, WriteManifest
-from tashictl.model.vm import OperationKind, OperationRef, TashiState, Vm
+from tashictl.model.vm import OperationKind, OperationRef, Seen, TashiState, Vm
 from tashictl.planning import create, manifest, paths, power
 
 
 def refusal(vm: Vm) -> TashiError | None:
     """Why the VM's state does not allow a start, or None when it does."""
+    if vm.spec.machine is None and vm.observed.what is not Seen.UNKNOWN:
+        return Conflict(
+            "E-ADOPTED",
+            f"{vm.name} was started by hand: only the same hand can start it again",
+            cause="its machine is not known, and its disks are not ours",
+            hint=f"tashictl vm destroy {vm.name}, start its QEMU, "
+            f"then tashictl state adopt {vm.host}",
+        )
     if vm.host is not None and vm.state is TashiState.Exited:
         return None
     return power.wrong_state(vm, OperationKind.START)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tashictl.model.steps import (
     AddTap,
+    AdoptQemu,
     AwaitExit,
     AwaitQmp,
     CheckDisk,
@@ -13,6 +14,7 @@ from tashictl.model.steps import (
     CheckPort,
     CreateOverlay,
     KillQemu,
+    LetGo,
     MakeFolder,
     PlaceImage,
     PlaceSeed,
@@ -49,6 +51,8 @@ def line(step: Step) -> str:
             return f"{tap}, handed to {ifup}"
         case CheckPort(port=port):
             return f"nothing listens on 127.0.0.1:{port}, which leads to the guest's SSH"
+        case AdoptQemu(pid=pid, socket=socket):
+            return f"pid {pid} with its monitor {socket}; it runs on"
         case StartQemu(binaries=binaries, wait_s=wait_s):
             return f"{binaries[0]}, unless it runs; wait {wait_s} s for its QMP socket"
         case AwaitQmp(socket=socket):
@@ -103,7 +107,7 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
         case StartQemu(argv=argv):
             return "qemu", f"pid {data.get('pid', '–')}, {_accelerator(argv)}"
         case AwaitQmp():
-            return "qmp", "answers, running"
+            return "qmp", f"answers, {data.get('status', 'running')}"
         case PutImage(size_bytes=size):
             return "image", f"{show_bytes(size)} to {step.host}"
         case PlaceImage(sha256=sha256):
@@ -124,6 +128,10 @@ def _told_end(step: Step, data: Mapping[str, str], message: str) -> tuple[str, s
             return "nic", f"{tap} removed"
         case RemoveDir():
             return "folder", "removed"
+        case AdoptQemu(pid=pid):
+            return "qemu", f"pid {pid}, as it runs"
+        case LetGo():
+            return "folder", "removed; its QEMU runs on"
         case PlaceSeed(path=path):
             return "seed", f"{_last(path)}, cloud-init" + (", kept" if message else "")
         case ReleaseHost():

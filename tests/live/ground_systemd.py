@@ -64,10 +64,11 @@ with open(os.path.join(units, name), "w") as f:
 os.close(told)
 code = main.wait()
 status = signal.Signals(-code).name[3:] if code < 0 else str(code)
-stop, post = unit["props"]["ExecStop"][0].split(" "), unit["props"]["ExecStopPost"][0].split(" ")
-if code in (0, -signal.SIGTERM):
+stop, post = (unit["props"].get(key, [""])[0].split() for key in ("ExecStop", "ExecStopPost"))
+if stop and code in (0, -signal.SIGTERM):
     run(stop, unit).wait()
-run(post, unit, EXIT_STATUS=status).wait()
+if post:
+    run(post, unit, EXIT_STATUS=status).wait()
 time.sleep(0.2)
 os.unlink(os.path.join(units, name))
 """

@@ -11,12 +11,13 @@ from tashictl.errors import OperationFailed, Unreachable
 from tashictl.model.script import HostKey
 from tashictl.model.steps import (
     AddTap,
+    AdoptQemu,
     AwaitExit,
     CheckDisk,
-    CheckImage,
     CreateOverlay,
     Fence,
     KillQemu,
+    LetGo,
     PlaceImage,
     PlaceSeed,
     ReleaseHost,
@@ -71,6 +72,7 @@ class Host:
         self.ifups: dict[str, str] = {}
         self.taps: set[str] = set()
         self.running: set[str] = set()
+        self.kept: set[str] = set()  # QEMUs that were started by hand and have a keeper
         self.paused: set[str] = set()
         self.told: list[str] = []  # commands of QMP
         self.presses = 1  # of the power button, until a guest goes
@@ -112,8 +114,6 @@ class Host:
     def do(self, step: Step) -> str:
         """Do one step; what it reports as frames' data lines."""
         match step:
-            case CheckDisk(path=path) if path not in self.overlays:
-                raise Refusal(f"gone: {path}")
             case WriteManifest():
                 self._write(step)
             case CreateOverlay(path=path):
@@ -131,15 +131,35 @@ class Host:
                 self.taps.discard(tap)
             case RemoveDir(uuid=uuid, folder=folder):
                 assert uuid not in self.running
+                self.kept.discard(uuid)
                 self.manifests.pop(uuid, None)
                 self.overlays = {o for o in self.overlays if not o.startswith(f"{folder}/")}
             case PlaceImage(part=part, path=path) | PlaceSeed(part=part, path=path):
                 self.files[path] = self.files.pop(part, self.files.get(path, b""))
             case ReleaseHost():
                 self._release(step)
-            case CheckImage() | _:
-                pass
+            case _:
+                return self._small(step)
         return ""
+
+    def _small(self, step: Step) -> str:
+        match step:
+            case CheckDisk(path=path) if path not in self.overlays:
+                raise Refusal(f"gone: {path}")
+            case AdoptQemu() | LetGo():
+                return self._adopt(step)
+            case _:
+                return ""
+
+    def _adopt(self, step: AdoptQemu | LetGo) -> str:
+        if isinstance(step, LetGo):
+            self.kept.discard(step.uuid)
+            self.manifests.pop(step.uuid, None)
+            return ""
+        if step.uuid not in self.running:
+            raise Refusal("the process has ended")
+        self.kept.add(step.uuid)
+        return f"D pid {step.pid}\nD boot_id b-1"
 
     def _write(self, step: WriteManifest) -> None:
         if step.phase != "stopped" or step.uuid in self.manifests:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tashictl.model.settings import Settings, TashictlSettings
 from tashictl.model.steps import (
     AddTap,
+    AdoptQemu,
     AwaitExit,
     Batch,
     CheckDisk,
@@ -19,6 +20,7 @@ from tashictl.model.steps import (
     CreateOverlay,
     Fence,
     KillQemu,
+    LetGo,
     MakeFolder,
     PlaceImage,
     PlaceSeed,
@@ -70,6 +72,8 @@ STEPS: dict[str, Step] = {
     ),
     "kill-qemu": KillQemu(**AT),
     "await-exit": AwaitExit(**AT),
+    "adopt-qemu": AdoptQemu(**AT, pid=4711, starttime=815, socket="/srv/it's/qmp.sock"),
+    "let-go": LetGo(**AT),
     "remove-tap": RemoveTap(**AT, tap="tashi1.0"),
     "remove-dir": RemoveDir(**AT),
     "make-folder": MakeFolder(**HOST, path=f"{_IMAGES}/sub"),

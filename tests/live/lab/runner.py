@@ -80,6 +80,10 @@ class Tashictl:
         )
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "TMPDIR", "PYTHONPATH")
+            if name in os.environ
+        }
         own = {"HOME": str(self.home), "TASHICTL_CLUSTER": str(self.cluster)}
         return {**kept, **own, "LC_ALL": "C.UTF-8", "NO_COLOR": "1"}

@@ -7,7 +7,8 @@ no_unit() {
     sleep 0.1; j=$((j+1))
   done; }
 free() { ! managed || no_unit; }
-p=$(qemu_pid) || { alive || { free; echo 'not running'; exit 0; }
+p=$(qemu_pid) || { i=0; while alive && [ "$i" -lt 20 ]; do sleep 0.1; i=$((i+1)); done
+  alive || { free; echo 'not running'; exit 0; }
   die 'run.lock is held, but no QEMU of this VM is to be found'; }
 kill -TERM "$p"; i=0
 while alive || is_ours "$p"; do
