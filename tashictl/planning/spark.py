@@ -44,11 +44,16 @@ def line(bins: Sequence[float | None], marks: str = BLOCKS) -> str:
     if not known:
         return GAP * len(bins)
     low, high = min(0.0, *known), max(known)
-    scale = (len(marks) - 1) / (high - low) if high > low else 0.0
     return "".join(
-        GAP
-        if value is None or not math.isfinite(value)
-        # What is not zero is never shown as zero.
-        else marks[max(round((value - low) * scale), 1 if value > low else 0)]
+        GAP if value is None or not math.isfinite(value) else _mark(value, low, high, marks)
         for value in bins
     )
+
+
+def _mark(value: float, low: float, high: float, marks: str) -> str:
+    """What is not zero is never shown as zero."""
+    if value <= low:
+        return marks[0]
+    # Neither the least floats nor the greatest may bring the arithmetic to its ends.
+    share = (value - low) / (high - low) if math.isfinite(high - low) else value / high
+    return marks[max(round(share * (len(marks) - 1)), 1)]
