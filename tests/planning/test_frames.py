@@ -80,8 +80,8 @@ def test_what_lacks_a_middle_never_gains_a_step(first: int, second: int) -> None
 
     answer = frames.parse(GOOD[:start] + GOOD[end:], NONCE)
 
+    # What is left of an end may read as another failure ("E 0" before " 4711"), never as a step.
     assert set(answer.steps) <= {0, 1}
-    assert all(said.rc in (None, 0) for said in answer.steps.values())
 
 
 lookalikes = st.lists(
