@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tashictl.adapters import history_fold
 from tashictl.adapters import history_pack as packed
 from tashictl.adapters.history import FILE, SqliteHistory
 from tashictl.adapters.history_fold import Limits
@@ -295,6 +296,20 @@ def test_what_waited_while_nobody_swept_is_rolled_up_before_it_goes(tmp_path: Pa
     with sqlite3.connect(shelf.path) as looked:
         (oldest,) = looked.execute("SELECT min(id) >> 32 FROM raw").fetchone()
     assert oldest * 3600 >= START_S + 14 * DAY_S
+
+
+def test_nothing_goes_that_is_not_rolled_up_however_far_that_lags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_fold, "_LEAST_ROLLED", 1)
+    monkeypatch.setattr(history_fold, "_ROLL_WITHIN_S", 1e12)
+    shelf = Shelf(tmp_path, Limits(raw_s=2 * DAY_S, rolled_s=60 * DAY_S))
+    history = shelf.open()
+    for hour in range(0, 7 * 24, 6):
+        history.append({}, [point(START_S + 3600 * hour, n) for n in range(30)])
+
+    load = one(history.series(vm(29), [], START_S, START_S + 7 * DAY_S))
+    assert len(load.at_s) == 7 * 4
 
 
 def test_a_name_that_some_samples_lack_is_rolled_up_of_the_others() -> None:
