@@ -366,10 +366,9 @@ def test_any_samples_in_any_order_come_back(
     for (subject, name), expected in want.items():
         found = one(history.series(subject, [name], 0, START_S + 4 * DAY_S), name)
         by_time = {round(t - START_S): v for t, v in zip(found.at_s, found.mean, strict=True)}
-        assert set(by_time) <= set(expected)
-        # Of two samples at the same moment with other names the later one may hide the earlier.
-        for second, value in by_time.items():
-            assert value == pytest.approx(expected[second], rel=NEAR, abs=1e-36)
+        assert by_time == {
+            second: pytest.approx(value, rel=NEAR, abs=1e-36) for second, value in expected.items()
+        }
 
 
 def overwritten(offset: int, data: bytes) -> Callable[[Path], None]:
