@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -97,27 +98,34 @@ def as_floats(values: Iterable[float]) -> array[float]:
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
-    """Several runs of samples as one, by time; of two at the same millisecond the later run's."""
+    """Several runs of samples as one, by time; of two at the same millisecond the later wins."""
     if len(parts) == 1:
         return parts[0]
     names = tuple(sorted({name for part in parts for name in part.names}))
     rows: dict[int, tuple[float, Columns, int]] = {}
+    covered: dict[int, list[tuple[float, Columns, int]]] = {}
     for part in parts:
-        rows.update({round(t * 1000): (t, part, i) for i, t in enumerate(part.at_s)})
-    order = [rows[key] for key in sorted(rows)]
+        for i, at in enumerate(part.at_s):
+            key = round(at * 1000)
+            if key in rows:
+                covered.setdefault(key, []).append(rows[key])
+            rows[key] = (at, part, i)
+    keys = sorted(rows)
+    order = [rows[key] for key in keys]
     lookup = {id(part): {n: i for i, n in enumerate(part.names)} for part in parts}
     columns: list[array[float]] = []
     for name in names:
         places = {key: index.get(name) for key, index in lookup.items()}
-        columns.append(
-            array(
-                "f",
-                [
-                    NAN if (c := places[id(part)]) is None else part.columns[c][i]
-                    for _, part, i in order
-                ],
-            )
-        )
+        column = [
+            NAN if (c := places[id(part)]) is None else part.columns[c][i] for _, part, i in order
+        ]
+        for key, others in covered.items():
+            place = bisect_left(keys, key)
+            for _, part, i in others if column[place] != column[place] else ():
+                c = places[id(part)]
+                if c is not None and part.columns[c][i] == part.columns[c][i]:
+                    column[place] = part.columns[c][i]
+        columns.append(array("f", column))
     return Columns(names=names, at_s=[t for t, _, _ in order], columns=columns)
 
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tashictl.adapters import history_fold
 from tashictl.adapters import history_pack as packed
 from tashictl.adapters.history import FILE, SqliteHistory
 from tashictl.adapters.history_fold import Limits
@@ -297,6 +298,20 @@ def test_what_waited_while_nobody_swept_is_rolled_up_before_it_goes(tmp_path: Pa
     assert oldest * 3600 >= START_S + 14 * DAY_S
 
 
+def test_nothing_goes_that_is_not_rolled_up_however_far_that_lags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_fold, "_LEAST_ROLLED", 1)
+    monkeypatch.setattr(history_fold, "_ROLL_WITHIN_S", 1e12)
+    shelf = Shelf(tmp_path, Limits(raw_s=2 * DAY_S, rolled_s=60 * DAY_S))
+    history = shelf.open()
+    for hour in range(0, 7 * 24, 6):
+        history.append({}, [point(START_S + 3600 * hour, n) for n in range(30)])
+
+    load = one(history.series(vm(29), [], START_S, START_S + 7 * DAY_S))
+    assert len(load.at_s) == 7 * 4
+
+
 def test_a_name_that_some_samples_lack_is_rolled_up_of_the_others() -> None:
     values = [array("f", [1.0, math.nan, 5.0, math.nan]), array("f", [2.0, 2.0, 2.0, 2.0])]
     found = packed.rolled(
@@ -351,10 +366,9 @@ def test_any_samples_in_any_order_come_back(
     for (subject, name), expected in want.items():
         found = one(history.series(subject, [name], 0, START_S + 4 * DAY_S), name)
         by_time = {round(t - START_S): v for t, v in zip(found.at_s, found.mean, strict=True)}
-        assert set(by_time) <= set(expected)
-        # Of two samples at the same moment with other names the later one may hide the earlier.
-        for second, value in by_time.items():
-            assert value == pytest.approx(expected[second], rel=NEAR, abs=1e-36)
+        assert by_time == {
+            second: pytest.approx(value, rel=NEAR, abs=1e-36) for second, value in expected.items()
+        }
 
 
 def overwritten(offset: int, data: bytes) -> Callable[[Path], None]:
