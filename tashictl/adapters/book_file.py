@@ -99,7 +99,7 @@ class BookFile:
             raise
         except msgspec.ValidationError as error:
             raise _of_another_version(str(error)) from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
             raise Damaged(str(error)) from error
 
     def _make(self) -> None:

@@ -114,6 +114,8 @@ class HistoryFile:
             return done
         except sqlite3.Error as error:
             raise self._translated(error) from error
+        except (UnicodeDecodeError, OverflowError) as error:
+            raise Damaged(f"what is in it is no text or number: {error}") from error
         finally:
             if connection is not None:
                 connection.close()  # what was not committed is taken back

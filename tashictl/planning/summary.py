@@ -75,6 +75,8 @@ def _removal(step: Step) -> str:
             return f"ip link del {tap}"
         case RemoveDir(folder=folder):
             return folder
+        case LetGo(folder=folder):
+            return f"{folder} and its keeper; its QEMU runs on"
         case PutImage(path=path, size_bytes=size) | PutSeed(path=path, size_bytes=size):
             return f"{path}, {show_bytes(size)}"
         case MakeFolder(path=path):

@@ -28,6 +28,8 @@ WORDS = {
     "remove-dir": AT["folder"],
     "make-folder": "images/sub",
     "place-image": "9f3a9f3a…",
+    "adopt-qemu": "pid 4711",
+    "let-go": "its QEMU runs on",
     "release-host": "a b.img",
     "release-host-shared": "claim",
     "remove-file": "a.img.part",
