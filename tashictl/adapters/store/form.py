@@ -76,9 +76,11 @@ def read_state(path: str, ladder: Ladder = LADDER) -> State:
     return read_stored(path, ladder).state
 
 
-def read_stored(path: str, ladder: Ladder = LADDER) -> Stored:
+def read_stored(path: str, ladder: Ladder = LADDER, known: Stored | None = None) -> Stored:
     """Read and check a state file; nothing is written or repaired.
 
+    `known` is what was read before: of a file with the same seal it need not be decoded again, and
+    its records need not be in memory twice.
     Raises InvalidRequest E-NO-CLUSTER when there is none; OperationFailed E-STATE-EMPTY,
     E-STATE-TRUNCATED, E-STATE-DAMAGED; NotPermitted E-SCHEMA for a newer or unknown schema.
     """
@@ -90,12 +92,12 @@ def read_stored(path: str, ladder: Ladder = LADDER) -> Stored:
             cause="the cluster directory was not set up, or the file was removed",
             hint="set it up: tashictl init; or go back to a copy: tashictl state restore",
         )
-    return parse(raw, path, ladder)
+    return parse(raw, path, ladder, known)
 
 
-def parse(raw: bytes, path: str, ladder: Ladder = LADDER) -> Stored:
+def parse(raw: bytes, path: str, ladder: Ladder = LADDER, known: Stored | None = None) -> Stored:
     """Check and decode the bytes of a state file; `path` is for the error's text."""
-    seal = _unsealed(raw, path)
+    seal = unsealed(raw, path)
     body = memoryview(raw)[len(raw) - seal.size :]
     if digest(seal.schema, seal.min_writer, body) != seal.sha256:
         _damaged(path, "its checksum does not match: something else wrote to it, or the disk erred")
@@ -103,6 +105,8 @@ def parse(raw: bytes, path: str, ladder: Ladder = LADDER) -> Stored:
         _newer(path, f"it needs schema {seal.min_writer}, this tashictl knows {ladder.schema}")
     if not ladder.reaches_from(seal.schema):
         _newer(path, f"its schema {seal.schema} is unknown to this tashictl")
+    if known is not None and known.seal == seal and known.tables is None:
+        return msgspec.structs.replace(known, raw=raw)
     tables = None
     try:
         if seal.schema < ladder.schema:
@@ -153,7 +157,8 @@ def digest(schema: int, min_writer: int, body: bytes | memoryview) -> str:
     return sha.hexdigest()
 
 
-def _unsealed(raw: bytes, path: str) -> Seal:
+def unsealed(raw: bytes, path: str) -> Seal:
+    """The seal of a whole file; raises as `read_stored`."""
     if not raw:
         _refuse("E-STATE-EMPTY", f"{path} is empty", "it was cut off, or created by something else")
     end = raw.find(b"\n")

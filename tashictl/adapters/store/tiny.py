@@ -20,9 +20,9 @@ from tashictl.adapters.store.form import (
     STATE_FILE,
     Stored,
     parse,
-    read_state,
     read_stored,
     sealed,
+    unsealed,
 )
 from tashictl.adapters.store.storage import TransactionStorage
 from tashictl.adapters.store.upgrade import LADDER, Ladder
@@ -56,10 +56,11 @@ class TinyStore:
         self._clock = clock
         self._keep = keep
         self._ladder = ladder
+        self._last: Stored | None = None
 
     def read(self) -> State:
         """The last committed state; never blocks, never repairs; raises as `read_stored`."""
-        return read_state(self._path, self._ladder)
+        return self._stored().state
 
     @contextmanager
     def transaction(self) -> Iterator[TinyTransaction]:
@@ -120,10 +121,16 @@ class TinyStore:
             files.write_lasting(self._path, raw)
         return kept
 
+    def _stored(self) -> Stored:
+        """The file as it is now; without its bytes it is remembered for the next look."""
+        stored = read_stored(self._path, self._ladder, self._last)
+        self._last = msgspec.structs.replace(stored, raw=b"")
+        return stored
+
     @contextmanager
     def _changed(self) -> Iterator[TinyTransaction]:
         with self._locks.state():
-            stored = read_stored(self._path, self._ladder)
+            stored = self._stored()
             transaction = TinyTransaction(stored, self._ladder)
             yield transaction
             data = transaction.seal()
@@ -136,6 +143,7 @@ class TinyStore:
                 backups.keep_old(self._path, self._backups, generation, now, self._keep)
                 files.publish(temp, self._path)
             transaction.committed = True
+            self._last = transaction.sealed_as(data, self._path)
 
 
 class TinyTransaction:
@@ -234,9 +242,31 @@ class TinyTransaction:
         _, meta = _document(self._state.meta, "the counters")
         _rewrite(database, "meta", [META_ID], [Document(meta, META_ID)])
         self._apply(database, "vms", {vm_id: vm_id for vm_id in (*old.vms, *new.vms)})
-        self._apply(database, "hosts", _numbered(self._stored.host_ids, new.hosts))
-        self._apply(database, "images", _numbered(self._stored.image_ids, new.images))
+        self._apply(database, "hosts", self._host_ids())
+        self._apply(database, "images", self._image_ids())
         return sealed(storage.body(), schema, min_writer)
+
+    def sealed_as(self, data: bytes, path: str) -> Stored:
+        """What a reader of `data`, the new file, will find there; without its bytes."""
+        hosts, images, new = self._host_ids(), self._image_ids(), self._state
+        return Stored(
+            seal=unsealed(data, path),
+            raw=b"",
+            state=msgspec.structs.replace(
+                new,
+                vms=dict(sorted(new.vms.items())),
+                hosts=_ordered(new.hosts, hosts),
+                images=_ordered(new.images, images),
+            ),
+            host_ids={name: hosts[name] for name in new.hosts},
+            image_ids={name: images[name] for name in new.images},
+        )
+
+    def _host_ids(self) -> dict[str, int]:
+        return _numbered(self._stored.host_ids, self._state.hosts)
+
+    def _image_ids(self) -> dict[str, int]:
+        return _numbered(self._stored.image_ids, self._state.images)
 
     def _apply(self, database: TinyDB, table: str, ids: dict[Any, int]) -> None:
         """Hand the changes of one table to TinyDB; `ids` are the document ids, by key."""
@@ -277,6 +307,11 @@ def _numbered(ids: dict[str, int], names: Iterable[str]) -> dict[str, int]:
     """The document ids of names, new ones with the next free numbers."""
     free = itertools.count(max(ids.values(), default=0) + 1)
     return {**ids, **{name: next(free) for name in names if name not in ids}}
+
+
+def _ordered(table: dict[str, Any], ids: dict[str, int]) -> dict[str, Any]:
+    """A table in the order in which its documents lie in the file."""
+    return {name: table[name] for name in sorted(table, key=ids.__getitem__)}
 
 
 def _document(value: _T, label: str) -> tuple[_T, dict[str, Any]]:
