@@ -97,7 +97,7 @@ def read_stored(path: str, ladder: Ladder = LADDER, known: Stored | None = None)
 
 def parse(raw: bytes, path: str, ladder: Ladder = LADDER, known: Stored | None = None) -> Stored:
     """Check and decode the bytes of a state file; `path` is for the error's text."""
-    seal = unsealed(raw, path)
+    seal = _unsealed(raw, path)
     body = memoryview(raw)[len(raw) - seal.size :]
     if digest(seal.schema, seal.min_writer, body) != seal.sha256:
         _damaged(path, "its checksum does not match: something else wrote to it, or the disk erred")
@@ -140,6 +140,11 @@ def parse(raw: bytes, path: str, ladder: Ladder = LADDER, known: Stored | None =
 
 def sealed(body: bytes, schema: int, min_writer: int) -> bytes:
     """The whole file for a body."""
+    return seal_line(body, schema, min_writer) + body
+
+
+def seal_line(body: bytes, schema: int, min_writer: int) -> bytes:
+    """The first line of the file for a body."""
     seal = Seal(
         format=FORMAT,
         schema=schema,
@@ -147,7 +152,7 @@ def sealed(body: bytes, schema: int, min_writer: int) -> bytes:
         size=len(body),
         sha256=digest(schema, min_writer, body),
     )
-    return msgspec.json.encode(seal) + b"\n" + body
+    return msgspec.json.encode(seal) + b"\n"
 
 
 def digest(schema: int, min_writer: int, body: bytes | memoryview) -> str:
@@ -157,8 +162,7 @@ def digest(schema: int, min_writer: int, body: bytes | memoryview) -> str:
     return sha.hexdigest()
 
 
-def unsealed(raw: bytes, path: str) -> Seal:
-    """The seal of a whole file; raises as `read_stored`."""
+def _unsealed(raw: bytes, path: str) -> Seal:
     if not raw:
         _refuse("E-STATE-EMPTY", f"{path} is empty", "it was cut off, or created by something else")
     end = raw.find(b"\n")
