@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from tashictl.adapters import files
+from tashictl.adapters.store import thrifty
 from tashictl.adapters.store.upgrade import LADDER, Ladder, Tables
 from tashictl.errors import InvalidRequest, NotPermitted, OperationFailed
 from tashictl.model.host import HostRecord
@@ -30,6 +31,7 @@ from tashictl.model.vm import Vm
 STATE_FILE = "tashi.json"
 FORMAT = "tashictl-state"
 META_ID = 1
+_LARGE = 4 << 20  # from some 2,500 VMs on, memory matters more than a quarter of a second
 HINT = "see what is wrong: tashictl state check; go back to a copy: tashictl state restore"
 
 
@@ -50,6 +52,9 @@ class Body(Struct, frozen=True, kw_only=True):
     vms: dict[int, Vm] = {}
     hosts: dict[int, HostRecord] = {}
     images: dict[int, Image] = {}
+
+
+_BODY = msgspec.json.Decoder(Body)
 
 
 class Stored(Struct, frozen=True, kw_only=True):
@@ -113,7 +118,7 @@ def parse(raw: bytes, path: str, ladder: Ladder = LADDER, known: Stored | None =
             tables = ladder.climb(msgspec.json.decode(body, type=Tables), seal.schema)
             decoded = msgspec.convert(tables, Body, str_keys=True)
         else:
-            decoded = msgspec.json.decode(body, type=Body)
+            decoded = thrifty.decode(body, Body) if len(body) > _LARGE else _BODY.decode(body)
     except msgspec.DecodeError as error:
         if seal.schema > ladder.schema:
             _newer(path, f"schema {seal.schema} holds what this tashictl does not know: {error}")
