@@ -37,7 +37,11 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "part", nargs="*", choices=[*PARTS, []], metavar="PART", help="list, create, store, history, sweep"
+        "part",
+        nargs="*",
+        choices=[*PARTS, []],
+        metavar="PART",
+        help="list, create, store, history, sweep",
     )
     chosen = parser.parse_args().part or list(PARTS)
     _say_where()

@@ -22,9 +22,9 @@ from bench.timing import Figure
 from tashictl.planning import probe
 
 AT_LEAST = 5.0  # times as fast
-HOSTS = 32
+HOSTS = 16
 FORKS = 32
-PAIRS = 2
+PAIRS = 1
 # What of the sweep's looks pyinfra has facts for.
 _FACTS = (
     "server.Hostname",
