@@ -7,7 +7,7 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types fast live lab lab-down bench mutants coverage model packages clean
+.PHONY: help demo test lint types fast live lab lab-down bench bench-sweep mutants coverage model packages clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,10 @@ lab-down: ## end the lab of `make lab`
 	@$(BIN)/python -m tests.live.lab down --dir $(LAB)
 
 bench: packages $(BIN)/tashictl ## the speed figures, as ratios in paired runs
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench list create store history
+
+bench-sweep: packages $(BIN)/tashictl ## the speed figures of the sweep; TASHICTL_BENCH_PEERS: ansible, pyinfra
+	$(BIN)/python -m bench sweep
 
 coverage: $(BIN)/tashictl ## branch coverage of the fast tests
 	$(BIN)/pytest -m 'not live' --cov --cov-report=term-missing:skip-covered

@@ -1,4 +1,4 @@
-"""Prints the speed figures: `python -m bench [list|create|store|history] …`, without a word all.
+"""Prints the speed figures: `python -m bench [PART] …`, without a word all of them.
 
 Exit code 1 when a figure is over its limit: a machine under other load can bring that about, so
 look at the spread and run it again before you believe it.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 
-from bench import history, store, vm_create, vm_list
+from bench import history, store, sweep, vm_create, vm_list
 from bench.timing import Figure
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "create": vm_create.figures,
     "store": store.figures,
     "history": history.figures,
+    "sweep": sweep.figures,
 }
 _PACKAGES = ("tashictl", "click", "msgspec", "tinydb", "paramiko", "fabric", "PyYAML", "Jinja2")
 _PROGRAMS = (["qemu-system-x86_64", "--version"], ["ssh", "-V"], ["strace", "--version"])
@@ -36,7 +37,11 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "part", nargs="*", choices=[*PARTS, []], metavar="PART", help="list, create, store, history"
+        "part",
+        nargs="*",
+        choices=[*PARTS, []],
+        metavar="PART",
+        help="list, create, store, history, sweep",
     )
     chosen = parser.parse_args().part or list(PARTS)
     _say_where()

@@ -55,7 +55,7 @@ nl='
 '
 case $s in
   true) f=/dev/null w=0 n=0 ;;
-  *{mark}*) [ -s {folder}/answers/"$3" ] || exec /bin/sh -c "$s"
+  *"{mark}"*) [ -s {folder}/answers/"$3" ] || exec /bin/sh -c "$s"
     f={folder}/answers/$3; w={wait_s}; n=${{s#*"$nl"N=}}; n=${{n%%"$nl"*}} ;;
   *) exec /bin/sh -c "$s" ;;
 esac

@@ -110,8 +110,8 @@ def open_temp(path: str, mode: int = PRIVATE_FILE) -> tuple[int, str]:
 
 
 @contextmanager
-def staged(path: str, data: bytes, mode: int = PRIVATE_FILE) -> Iterator[str]:
-    """Hold `data` durably in a temporary file beside `path`, ready for `publish`.
+def staged(path: str, *parts: bytes, mode: int = PRIVATE_FILE) -> Iterator[str]:
+    """Hold `parts`, one behind the other, durably beside `path`, ready for `publish`.
 
     The file is removed at the end if it was not published. Raises E-DISK-FULL, E-ACCESS, E-FILE.
     """
@@ -120,7 +120,8 @@ def staged(path: str, data: bytes, mode: int = PRIVATE_FILE) -> Iterator[str]:
         with translated(path, "be written"):
             fd, temp = open_temp(path, mode)
             try:
-                write_all(fd, data)
+                for part in parts:
+                    write_all(fd, part)
                 sync(fd)
             finally:
                 os.close(fd)
@@ -151,7 +152,7 @@ def publish(temp: str, path: str) -> None:
 
 def write_lasting(path: str, data: bytes, mode: int = PRIVATE_FILE) -> None:
     """Replace a file so that after a power cut the old or the new one is there, whole."""
-    with staged(path, data, mode) as temp:
+    with staged(path, data, mode=mode) as temp:
         publish(temp, path)
     with translated(path, "be made durable"):
         sync_folder(os.path.dirname(path) or ".")
@@ -159,7 +160,7 @@ def write_lasting(path: str, data: bytes, mode: int = PRIVATE_FILE) -> None:
 
 def write_new(path: str, data: bytes, mode: int = PRIVATE_FILE) -> None:
     """As `write_lasting` for a file that must not be there yet; raises Conflict E-EXISTS too."""
-    with staged(path, data, mode) as temp, translated(path, "be written"):
+    with staged(path, data, mode=mode) as temp, translated(path, "be written"):
         try:
             link(temp, path)
         except FileExistsError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from array import array
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -56,15 +56,14 @@ class SqliteHistory:
         )
         self._limits = limits or Limits()
 
-    def last(self) -> dict[str, Counters]:
+    def last(self) -> Mapping[str, Counters]:
         """The newest counters of every subject; raises OperationFailed E-HISTORY."""
 
-        def work(connection: sqlite3.Connection) -> dict[str, Counters]:
+        def work(connection: sqlite3.Connection) -> Mapping[str, Counters]:
             rows = connection.execute(
                 "SELECT name, counters FROM subjects WHERE counters IS NOT NULL"
             )
-            found = ((name, _decoded(blob)) for name, blob in rows)
-            return {name: counters for name, counters in found if counters is not None}
+            return _Packed({name: blob for name, blob in rows if _decoded(blob) is not None})
 
         return self._file.read(work, {})
 
@@ -252,6 +251,22 @@ def _series(
         values = [v for _, v in own]
         mean, low, high = mean + values, low + values, high + values
     return Series(name=name, at_s=tuple(at), mean=tuple(mean), low=tuple(low), high=tuple(high))
+
+
+class _Packed(Mapping[str, Counters]):
+    """Counters that stay as they lie in the file until they are looked at: 0.2 kB each, not 2."""
+
+    def __init__(self, blobs: dict[str, bytes]) -> None:
+        self._blobs = blobs
+
+    def __getitem__(self, name: str) -> Counters:
+        return _counters_in.decode(self._blobs[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blobs)
+
+    def __len__(self) -> int:
+        return len(self._blobs)
 
 
 def _decoded(blob: bytes) -> Counters | None:

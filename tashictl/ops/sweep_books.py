@@ -28,6 +28,8 @@ _KINDS = {
     RepairKind.SCHEDULE: "vm-scheduled",
 }
 
+_AT_ONCE = 256  # hosts whose points are in memory together: 4 kB for each of their VMs
+
 
 class Told(Struct, frozen=True, kw_only=True):
     """What a round tells: `problems` are all that are open, `new` and `gone` are of this round."""
@@ -154,24 +156,32 @@ def _over(scene: Scene, problem: Problem) -> Event:
 
 def _measured(books: Books, scene: Scene) -> list[Problem]:
     """Make rates of what was seen now and at the last round, and keep them."""
-    found: dict[str, Counters] = {}
-    points: list[Point] = []
-    for host in scene.sightings:
-        sighting = scene.looked_at(host)
-        if sighting is not None:
-            new, some = rates.take(host, sighting, scene.counters)
-            found.update(new)
-            points += some
-            for more, others in _blocks(scene, sighting):
-                found.update(more)
-                points += others
+    seen = [(h, s) for h in scene.sightings if (s := scene.looked_at(h)) is not None]
     try:
-        books.history.append(found, points, _labels(scene))
+        for begin in range(0, len(seen), _AT_ONCE):
+            end = begin + _AT_ONCE
+            found, points = _taken(scene, seen[begin:end])
+            books.history.append(found, points, _labels(scene) if end >= len(seen) else None)
         if scene.leads:
             books.history.forget(_gone(scene))
     except TashiError as error:
         return [Problem(id="history", text=str(error), hint=error.hint)]
     return []
+
+
+def _taken(
+    scene: Scene, seen: Iterable[tuple[str, Sighting]]
+) -> tuple[dict[str, Counters], list[Point]]:
+    found: dict[str, Counters] = {}
+    points: list[Point] = []
+    for host, sighting in seen:
+        new, some = rates.take(host, sighting, scene.counters)
+        found.update(new)
+        points += some
+        for more, others in _blocks(scene, sighting):
+            found.update(more)
+            points += others
+    return found, points
 
 
 def _blocks(scene: Scene, sighting: Sighting) -> Iterator[tuple[dict[str, Counters], list[Point]]]:

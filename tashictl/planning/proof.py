@@ -20,6 +20,7 @@ def of_an_old_copy(scene: Scene) -> str:
     meta = scene.state.meta
     if meta.stale:
         return meta.stale
+    by_uuid = {vm.uuid: vm for vm in scene.state.vms.values()}
     for host in scene.sightings:
         sighting = scene.looked_at(host)
         if sighting is None or is_foreign(scene, sighting):
@@ -30,7 +31,6 @@ def of_an_old_copy(scene: Scene) -> str:
                 return f"{host} knows epoch {epoch}, the database {meta.epoch}"
             if epoch == meta.epoch and counter > meta.last_operation_id:
                 return f"{host} knows operation {counter}, the database {meta.last_operation_id}"
-        by_uuid = {vm.uuid: vm for vm in scene.state.vms.values()}
         for seen in sighting.vms:
             vm = by_uuid.get(seen.uuid)
             if vm is not None and seen.generation > vm.generation:

@@ -65,12 +65,12 @@ def _drifted(scene: Scene) -> list[Vm]:
     """
     found: list[Vm] = []
     elsewhere = reconcile_unknown.places(scene)
+    unchanged: dict[str | None, list[Vm]] = {}
+    for vm in scene.state.vms.values():
+        if scene.known.get(vm.id) == vm:
+            unchanged.setdefault(vm.host, []).append(vm)
     for host in scene.asked:
-        same = [
-            vm
-            for vm in scene.state.vms.values()
-            if vm.host == host and scene.known.get(vm.id) == vm
-        ]
+        same = unchanged.get(host, [])
         if host in scene.lost:
             found += drift.seen(same, None, scene.now)
             continue

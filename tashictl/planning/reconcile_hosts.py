@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -35,13 +36,14 @@ def of(scene: Scene) -> Hosts:
     records: list[HostRecord] = []
     problems: list[Problem] = []
     events: list[Event] = []
+    vms = Counter(vm.host for vm in scene.state.vms.values())
     for name in scene.asked:
         record = scene.state.hosts.get(name)
         if record is None:
             continue
         if name in scene.lost:
             after = replace(record, up=False)
-            problems.append(_down(scene, record))
+            problems.append(_down(scene, record, vms[name]))
         else:
             sighting = scene.sightings[name]
             after = _up(scene, record, sighting)
@@ -107,9 +109,8 @@ def _changes(scene: Scene, before: HostRecord, after: HostRecord) -> Iterator[Ev
         )
 
 
-def _down(scene: Scene, record: HostRecord) -> Problem:
+def _down(scene: Scene, record: HostRecord, vms: int) -> Problem:
     name = record.name
-    vms = sum(1 for vm in scene.state.vms.values() if vm.host == name)
     seen = f"last seen {record.last_contact}" if record.last_contact else "never seen"
     carried = f"; {vms} VM{'' if vms == 1 else 's'} unknown" if vms else ""
     return Problem(

@@ -33,7 +33,11 @@ class TransactionStorage(Storage):
         return self._tables
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
-        """Keep TinyDB's tables."""
+        """Keep TinyDB's tables, what is new in them as JSON."""
+        for table in data.values():
+            for key, document in table.items():
+                if not isinstance(document, Raw):
+                    table[key] = Raw(msgspec.json.encode(document))
         self._tables = data
 
     def body(self) -> bytes:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 from tinydb import TinyDB
 from tinydb.table import Document
 
@@ -18,11 +19,11 @@ from tashictl.adapters.store import backups
 from tashictl.adapters.store.form import (
     META_ID,
     STATE_FILE,
+    Seal,
     Stored,
     parse,
-    read_state,
     read_stored,
-    sealed,
+    seal_line,
 )
 from tashictl.adapters.store.storage import TransactionStorage
 from tashictl.adapters.store.upgrade import LADDER, Ladder
@@ -32,6 +33,7 @@ from tashictl.model.image import Image
 from tashictl.model.state import Meta, State
 from tashictl.model.vm import Vm
 
+_AT_ONCE = 1000
 _T = TypeVar("_T", Meta, Vm, HostRecord, Image)
 
 
@@ -56,10 +58,11 @@ class TinyStore:
         self._clock = clock
         self._keep = keep
         self._ladder = ladder
+        self._last: Stored | None = None
 
     def read(self) -> State:
         """The last committed state; never blocks, never repairs; raises as `read_stored`."""
-        return read_state(self._path, self._ladder)
+        return self._stored().state
 
     @contextmanager
     def transaction(self) -> Iterator[TinyTransaction]:
@@ -120,22 +123,29 @@ class TinyStore:
             files.write_lasting(self._path, raw)
         return kept
 
+    def _stored(self) -> Stored:
+        """The file as it is now; without its bytes it is remembered for the next look."""
+        stored = read_stored(self._path, self._ladder, self._last)
+        self._last = msgspec.structs.replace(stored, raw=b"")
+        return stored
+
     @contextmanager
     def _changed(self) -> Iterator[TinyTransaction]:
         with self._locks.state():
-            stored = read_stored(self._path, self._ladder)
+            stored = self._stored()
             transaction = TinyTransaction(stored, self._ladder)
             yield transaction
-            data = transaction.seal()
-            if data is None:
+            parts = transaction.seal()
+            if parts is None:
                 return
             files.remove_orphans(self._path)
-            with files.staged(self._path, data) as temp:
+            with files.staged(self._path, *parts) as temp:
                 generation = stored.state.meta.generation
                 now = self._clock.now()
                 backups.keep_old(self._path, self._backups, generation, now, self._keep)
                 files.publish(temp, self._path)
             transaction.committed = True
+            self._last = transaction.sealed_as(parts[0])
 
 
 class TinyTransaction:
@@ -146,7 +156,6 @@ class TinyTransaction:
         self._stored = stored
         self._ladder = ladder
         self._state = stored.state
-        self._documents: dict[str, dict[int | str, Any]] = {"vms": {}, "hosts": {}, "images": {}}
 
     @property
     def state(self) -> State:
@@ -176,7 +185,7 @@ class TinyTransaction:
 
         A VM with an id above the last one given out (from a manifest) raises the counter.
         """
-        kept, self._documents["vms"][vm.id] = _document(vm, f"VM {vm.id}")
+        kept = _storable(vm, f"VM {vm.id}")
         self._replace(vms={**self._state.vms, kept.id: kept})
         if kept.id > self._state.meta.last_vm_id:
             self._count(last_vm_id=kept.id)
@@ -187,7 +196,7 @@ class TinyTransaction:
 
     def put_host(self, host: HostRecord) -> None:
         """Add or replace a host, by name; raises as `put_vm`."""
-        kept, self._documents["hosts"][host.name] = _document(host, f"host {host.name}")
+        kept = _storable(host, f"host {host.name}")
         self._replace(hosts={**self._state.hosts, kept.name: kept})
         if kept.id > self._state.meta.last_host_id:
             self._count(last_host_id=kept.id)
@@ -196,9 +205,9 @@ class TinyTransaction:
         """Add or replace many at once; raises as `put_vm`."""
         kept_vms, kept_hosts = dict(self._state.vms), dict(self._state.hosts)
         for vm in vms:
-            kept_vms[vm.id], self._documents["vms"][vm.id] = _document(vm, f"VM {vm.id}")
+            kept_vms[vm.id] = _storable(vm, f"VM {vm.id}")
         for host in hosts:
-            kept, self._documents["hosts"][host.name] = _document(host, f"host {host.name}")
+            kept = _storable(host, f"host {host.name}")
             kept_hosts[host.name] = kept
         self._replace(vms=kept_vms, hosts=kept_hosts)
         meta = self._state.meta
@@ -213,15 +222,18 @@ class TinyTransaction:
 
     def put_image(self, image: Image) -> None:
         """Add or replace an image, by name; raises as `put_vm`."""
-        kept, self._documents["images"][image.name] = _document(image, f"image {image.name}")
+        kept = _storable(image, f"image {image.name}")
         self._replace(images={**self._state.images, kept.name: kept})
 
     def remove_image(self, name: str) -> None:
         """Remove an image if it is there."""
         self._replace(images=_without(self._state.images, name))
 
-    def seal(self) -> bytes | None:
-        """The whole new file, or None when nothing was changed; raises OperationFailed E-VALUE."""
+    def seal(self) -> tuple[bytes, bytes] | None:
+        """The seal and the body of the new file, or None when nothing was changed.
+
+        Raises OperationFailed E-VALUE.
+        """
         old, new = self._stored.state, self._state
         if new == old:
             return None
@@ -231,12 +243,35 @@ class TinyTransaction:
         self._count(schema=schema, min_writer=min_writer, generation=generation)
         storage = TransactionStorage(self._stored)
         database = TinyDB(storage, storage=_given)
-        _, meta = _document(self._state.meta, "the counters")
-        _rewrite(database, "meta", [META_ID], [Document(meta, META_ID)])
+        meta = _storable(self._state.meta, "the counters")
+        _rewrite(database, "meta", [META_ID], {META_ID: meta})
         self._apply(database, "vms", {vm_id: vm_id for vm_id in (*old.vms, *new.vms)})
-        self._apply(database, "hosts", _numbered(self._stored.host_ids, new.hosts))
-        self._apply(database, "images", _numbered(self._stored.image_ids, new.images))
-        return sealed(storage.body(), schema, min_writer)
+        self._apply(database, "hosts", self._host_ids())
+        self._apply(database, "images", self._image_ids())
+        body = storage.body()
+        return seal_line(body, schema, min_writer), body
+
+    def sealed_as(self, seal: bytes) -> Stored:
+        """What a reader of the new file with that seal will find there; without its bytes."""
+        hosts, images, new = self._host_ids(), self._image_ids(), self._state
+        return Stored(
+            seal=msgspec.json.decode(seal, type=Seal),
+            raw=b"",
+            state=msgspec.structs.replace(
+                new,
+                vms=dict(sorted(new.vms.items())),
+                hosts=_ordered(new.hosts, hosts),
+                images=_ordered(new.images, images),
+            ),
+            host_ids={name: hosts[name] for name in new.hosts},
+            image_ids={name: images[name] for name in new.images},
+        )
+
+    def _host_ids(self) -> dict[str, int]:
+        return _numbered(self._stored.host_ids, self._state.hosts)
+
+    def _image_ids(self) -> dict[str, int]:
+        return _numbered(self._stored.image_ids, self._state.images)
 
     def _apply(self, database: TinyDB, table: str, ids: dict[Any, int]) -> None:
         """Hand the changes of one table to TinyDB; `ids` are the document ids, by key."""
@@ -244,8 +279,7 @@ class TinyTransaction:
         new: dict[Any, Any] = getattr(self._state, table)
         changed = [key for key, value in new.items() if old.get(key) != value]
         gone = [ids[key] for key in (*changed, *(old.keys() - new.keys())) if key in old]
-        documents = self._documents[table]
-        _rewrite(database, table, gone, [Document(documents[k], ids[k]) for k in changed])
+        _rewrite(database, table, gone, {ids[key]: new[key] for key in changed})
 
     def _count(self, **numbers: int) -> Meta:
         meta = msgspec.structs.replace(self._state.meta, **numbers)
@@ -261,16 +295,21 @@ def _given(storage: TransactionStorage) -> TransactionStorage:
     return storage
 
 
-def _rewrite(database: TinyDB, name: str, gone: list[int], documents: list[Document]) -> None:
-    """Remove and insert documents of one table.
+def _rewrite(database: TinyDB, name: str, gone: list[int], values: dict[int, Struct]) -> None:
+    """Remove and insert documents of one table; `values` are what they hold, by id.
 
-    Two calls for any number of documents: each of them costs a pass over the table. Every document
-    brings its id: TinyDB would give one twice when some of a call have ids and some have none.
+    Few calls for any number of documents, since each of them costs a pass over the table; not one,
+    since a document takes ten times the memory of the JSON that the storage keeps of it. Every
+    document brings its id: TinyDB would give one twice when some have ids and some have none.
     """
     if gone:
         database.table(name).remove(doc_ids=gone)
-    if documents:
-        database.table(name).insert_multiple(documents)
+    ids = list(values)
+    for begin in range(0, len(ids), _AT_ONCE):
+        database.table(name).insert_multiple(
+            Document(msgspec.json.decode(msgspec.json.encode(values[key])), key)
+            for key in ids[begin : begin + _AT_ONCE]
+        )
 
 
 def _numbered(ids: dict[str, int], names: Iterable[str]) -> dict[str, int]:
@@ -279,12 +318,17 @@ def _numbered(ids: dict[str, int], names: Iterable[str]) -> dict[str, int]:
     return {**ids, **{name: next(free) for name in names if name not in ids}}
 
 
-def _document(value: _T, label: str) -> tuple[_T, dict[str, Any]]:
-    """The value as it will be read back, and its document; raises OperationFailed E-VALUE."""
+def _ordered(table: dict[str, Any], ids: dict[str, int]) -> dict[str, Any]:
+    """A table in the order in which its documents lie in the file."""
+    return {name: table[name] for name in sorted(table, key=ids.__getitem__)}
+
+
+def _storable(value: _T, label: str) -> _T:
+    """The value as it will be read back; raises OperationFailed E-VALUE."""
     try:
-        text = msgspec.json.encode(value)
-        kept = msgspec.json.decode(text, type=type(value))
-        return kept, msgspec.json.decode(text)
+        kept = msgspec.json.decode(msgspec.json.encode(value), type=type(value))
+        # The value itself shares with the old record what did not change.
+        return value if kept == value else kept
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise OperationFailed(
             "E-VALUE",

@@ -9,11 +9,13 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tashictl.adapters.store import form
 from tashictl.adapters.store.form import ReadOnlyStore, read_state, sealed
 from tashictl.adapters.store.tiny import TinyStore
 from tashictl.errors import InvalidRequest, NotPermitted, OperationFailed, TashiError
+from tashictl.model.vm import Machine
 from tests.adapters.doubles import a_vm
 
 QUICK = settings(
@@ -166,3 +168,35 @@ def test_the_reader_does_not_need_tinydb() -> None:
 def test_the_seal_is_one_line_of_json_with_the_size_of_the_body() -> None:
     seal, body = sealed(b'{"meta":{}}', 1, 1).split(b"\n")
     assert msgspec.json.decode(seal)["size"] == len(body)
+
+
+def test_a_large_state_is_read_as_a_small_one_is(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = form.read_state(str(filled))
+    monkeypatch.setattr(form, "_LARGE", 0)
+    large = form.read_state(str(filled))
+    assert small.vms
+    assert msgspec.json.encode(large) == msgspec.json.encode(small)
+
+
+def test_what_the_vms_of_a_large_state_have_alike_is_in_memory_once(
+    folder: Path, store: TinyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form, "_LARGE", 0)
+    devices: tuple[dict[str, str | int | bool], ...] = (
+        {"driver": "VGA", "id": "video0"},
+        {"driver": "nic", "bootindex": 1},
+    )
+    others = (devices[0], {"driver": "nic", "bootindex": True})
+    with store.transaction() as tx:
+        for number, some in enumerate((devices, devices, others), 1):
+            vm = a_vm(number)
+            machine = Machine(type="pc-i440fx-7.2", cpu="qemu64", devices=some)
+            tx.put_vm(replace(vm, spec=replace(vm.spec, machine=machine)))
+    vms = form.read_state(f"{folder}/tashi.json").vms
+    first, second, third = (vms[n].spec.machine for n in (1, 2, 3))
+    assert first is not None and second is not None and third is not None
+    assert first.devices[1] is second.devices[1]
+    assert first.cpu is third.cpu
+    assert third.devices[1]["bootindex"] is True

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tashictl.adapters.clock import SystemClock
@@ -276,3 +277,39 @@ def test_hosts_keep_their_order_when_one_is_changed(store: TinyStore) -> None:
     with store.transaction() as tx:
         tx.put_host(a_host("c", 1, notes="changed"))
     assert list(store.read().hosts) == ["c", "a", "b"]
+
+
+def test_after_a_commit_a_store_finds_what_any_other_reader_finds(
+    reopened: Callable[..., TinyStore],
+) -> None:
+    store = reopened()
+    with store.transaction() as tx:
+        tx.put_all([a_vm(7), a_vm(3)], [a_host("b", 1), a_host("a", 2)])
+        tx.put_image(an_image("z"))
+    with store.transaction() as tx:
+        tx.put_vm(a_vm(5))
+        tx.put_host(a_host("c", 3))
+        tx.remove_host("b")
+        tx.put_image(an_image("y"))
+    ours, theirs = store.read(), reopened().read()
+    assert ours == theirs
+    for table in ("vms", "hosts", "images"):
+        assert list(getattr(ours, table)) == list(getattr(theirs, table))
+    with store.transaction() as tx:
+        tx.put_host(a_host("b", 4))
+    assert list(store.read().hosts) == list(reopened().read().hosts)
+
+
+def test_records_that_did_not_change_are_in_memory_once(
+    reopened: Callable[..., TinyStore],
+) -> None:
+    store, other = reopened(), reopened()
+    with store.transaction() as tx:
+        tx.put_all([a_vm(1), a_vm(2)], [])
+    before = store.read()
+    with store.transaction() as tx:
+        tx.put_vm(a_vm(3))
+    assert store.read().vms[1] is before.vms[1]
+    with other.transaction() as tx:
+        tx.put_vm(msgspec.structs.replace(a_vm(2), name="another"))
+    assert store.read().vms[2].name == "another"
