@@ -77,6 +77,12 @@ def _removal(step: Step) -> str:
             return folder
         case LetGo(folder=folder):
             return f"{folder} and its keeper; its QEMU runs on"
+        case _:
+            return _file(step)
+
+
+def _file(step: Step) -> str:
+    match step:
         case PutImage(path=path, size_bytes=size) | PutSeed(path=path, size_bytes=size):
             return f"{path}, {show_bytes(size)}"
         case MakeFolder(path=path):
