@@ -29,10 +29,10 @@ from tashictl.adapters.store.upgrade import LADDER, Ladder
 from tashictl.errors import InvalidRequest, OperationFailed
 from tashictl.model.host import HostRecord
 from tashictl.model.image import Image
-from tashictl.model.state import Meta, State
+from tashictl.model.state import Meta, Quarantined, State
 from tashictl.model.vm import Vm
 
-_T = TypeVar("_T", Meta, Vm, HostRecord, Image)
+_T = TypeVar("_T", Meta, Vm, HostRecord, Image, Quarantined)
 
 
 class TinyStore:
@@ -146,7 +146,9 @@ class TinyTransaction:
         self._stored = stored
         self._ladder = ladder
         self._state = stored.state
-        self._documents: dict[str, dict[int | str, Any]] = {"vms": {}, "hosts": {}, "images": {}}
+        self._documents: dict[str, dict[int | str, Any]] = {
+            name: {} for name in ("vms", "hosts", "images", "quarantine")
+        }
 
     @property
     def state(self) -> State:
@@ -220,6 +222,15 @@ class TinyTransaction:
         """Remove an image if it is there."""
         self._replace(images=_without(self._state.images, name))
 
+    def put_quarantine(self, found: Quarantined) -> None:
+        """Add or replace an address in quarantine, by network and address; raises as `put_vm`."""
+        kept, self._documents["quarantine"][found.key] = _document(found, f"address {found.ip}")
+        self._replace(quarantine={**self._state.quarantine, kept.key: kept})
+
+    def remove_quarantine(self, key: str) -> None:
+        """Give an address free if it is in quarantine."""
+        self._replace(quarantine=_without(self._state.quarantine, key))
+
     def seal(self) -> bytes | None:
         """The whole new file, or None when nothing was changed; raises OperationFailed E-VALUE."""
         old, new = self._stored.state, self._state
@@ -236,6 +247,8 @@ class TinyTransaction:
         self._apply(database, "vms", {vm_id: vm_id for vm_id in (*old.vms, *new.vms)})
         self._apply(database, "hosts", _numbered(self._stored.host_ids, new.hosts))
         self._apply(database, "images", _numbered(self._stored.image_ids, new.images))
+        kept = _numbered(self._stored.quarantine_ids, new.quarantine)
+        self._apply(database, "quarantine", kept)
         return sealed(storage.body(), schema, min_writer)
 
     def _apply(self, database: TinyDB, table: str, ids: dict[Any, int]) -> None:
