@@ -30,7 +30,10 @@ from tashictl.model.vm import Vm
 STATE_FILE = "tashi.json"
 FORMAT = "tashictl-state"
 META_ID = 1
-HINT = "see what is wrong: tashictl state check; go back to a copy: tashictl state restore"
+HINT = (
+    "make it anew from the hosts: tashictl state rebuild;"
+    " or go back to a copy: tashictl state restore; see what is wrong: tashictl state check"
+)
 
 
 class Seal(Struct, frozen=True, kw_only=True):
@@ -90,7 +93,8 @@ def read_stored(path: str, ladder: Ladder = LADDER) -> Stored:
             "E-NO-CLUSTER",
             f"there is no state database {path}",
             cause="the cluster directory was not set up, or the file was removed",
-            hint="set it up: tashictl init; or go back to a copy: tashictl state restore",
+            hint="set it up: tashictl init; if it was lost: tashictl state rebuild,"
+            " or go back to a copy: tashictl state restore",
         )
     return parse(raw, path, ladder)
 
