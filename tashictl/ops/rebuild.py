@@ -70,7 +70,7 @@ def survey(world: World, context: Context, file: StateFile, without: Collection[
     _refuse_missing(context, base, readings, silent, without)
     ours = context.settings.tashictl.cluster_id
     known = {*base.hosts, *_carrying(base)} if base is not None else set()
-    looks = {name: reading.facts for name, reading in readings.items()}
+    looks = {h.name: readings[h.name].facts for h in asked}
     members = tuple(n for n, f in looks.items() if f.claimed_by == ours or f.vms or n in known)
     epochs, counters = _journals(world)
     for facts in looks.values():
