@@ -90,7 +90,7 @@ def _tell(face: Globals, found: Survey, done: ops.Outcome) -> None:
             "E-NOT-CHOSEN",
             f"{count(len(errors), 'finding')} of the rebuild must be settled by you",
             cause="\n".join(f.text for f in errors),
-            hint="look at both, remove what is not wanted there, then the same command again",
+            hint="look at each there, remove what is not wanted, then the same command again",
             leftovers=[f"{f.host}: {f.folder}" for f in errors],
         )
 
