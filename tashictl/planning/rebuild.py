@@ -49,10 +49,13 @@ def rebuild(evidence: Evidence) -> Rebuilt:
         images=_images(evidence),
         quarantine={one.key: one for one in (*before, *kept_back)},
     )
-    told = sorted((*found.findings, *findings), key=_worst_first)
+    recorded = {vm.uuid for vm in vms.values()}
+    true = (f for f in found.findings if f.kind not in _OF_RECORDS or f.uuid in recorded)
+    told = sorted((*true, *findings), key=_worst_first)
     return Rebuilt(state=state, findings=tuple(told), quarantined=kept_back)
 
 
+_OF_RECORDS = ("added", "leftover")  # said of a VM before it was clear that its name is free
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 

@@ -23,6 +23,7 @@ from tashictl.planning.manifest import MANIFEST_SCHEMA, Manifest
 LEFT_OUT = "its host was left out when the state was rebuilt"
 _TAKEN_BACK = "its start was interrupted when the state was rebuilt"
 _CREATING = "creating"
+_STOPPED = "stopped"
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -184,11 +185,13 @@ def _placed(evidence: Evidence, one: Found, base: Vm | None) -> Iterator[_Out]:
         text = f"{vm.name} on {vm.host} was never finished: it is to be removed"
         yield _finding(evidence, one, "leftover", Severity.WARNING, text, vm.name)
         vm = replace(vm, wanted=Wanted.ABSENT, observed=Observed(at=_now(evidence)))
-    elif base is None:
+    elif _is_stopped(one) and vm.wanted is not Wanted.ABSENT:
+        vm = replace(vm, wanted=Wanted.STOPPED)
+    if base is None and vm.wanted is not Wanted.ABSENT:
         text = f"{vm.name} (id {vm.id}) is recorded from its manifest on {vm.host}"
         yield _finding(evidence, one, "added", Severity.NOTE, text, vm.name)
     alone = replace(evidence.looks[one.host], vms=(one.fact,))  # not all of a full host each time
-    (after,) = drift.seen([vm], alone, _now(evidence)) or (vm,)
+    (after,) = drift.seen([vm], drift.look_of(alone), _now(evidence)) or (vm,)
     yield Candidate(vm=after, known=base is not None, alive=one.fact.alive)
 
 
@@ -220,6 +223,11 @@ def _record(one: Found, base: Vm | None) -> Vm | None:
         pid=base.pid,
         reason=base.reason if base.operation is None else None,
     )
+
+
+def _is_stopped(one: Found) -> bool:
+    """Whether the VM was stopped and keeps its disks."""
+    return not one.fact.alive and one.manifest is not None and one.manifest.phase == _STOPPED
 
 
 def _is_leftover(one: Found, base: Vm | None) -> bool:

@@ -193,6 +193,12 @@ def _small(step: Step) -> str:
             return f"rm -f {quote(path)}"
         case ReleaseHost():
             return release.text(step)
+        case _:
+            return _of_the_state(step)
+
+
+def _of_the_state(step: Step) -> str:
+    match step:
         case MarkFences():
             return _MARK_FENCES
         case MakeReplicaFolder() | PlaceReplica():

@@ -224,6 +224,15 @@ def test_one_that_ran_and_does_not_run_any_more_is_exited() -> None:
         assert made.state.vms[1].state is TashiState.Exited
 
 
+def test_one_that_was_stopped_stays_so() -> None:
+    for base in (None, state(vm(1))):
+        made = rebuild(evidence(base, {"node1": look(fact(vm(1), False, "stopped"))}))
+        assert (made.state.vms[1].wanted, made.state.vms[1].observed.what) == (
+            Wanted.STOPPED,
+            Seen.STOPPED,
+        )
+
+
 def test_whatever_was_under_way_is_not_any_more() -> None:
     base = state(vm(1, operation=operation(OperationKind.SHUTDOWN)))
     made = rebuild(evidence(base, {"node1": look(fact(vm(1)))}))
