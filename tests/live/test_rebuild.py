@@ -1,6 +1,5 @@
 """The state lost, damaged or old: made anew from real hosts, while every VM runs on."""
 
-import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,9 +8,6 @@ from typing import Any
 
 import pytest
 
-from tashictl.cli import desk, options, wiring
-from tashictl.model.sighting import Sighting
-from tashictl.ops import replica
 from tests.live import invariants
 from tests.live.lab.hosts import Lab, observe
 from tests.live.lab.runner import Tashictl
@@ -49,22 +45,6 @@ def shown(cluster: Tashictl) -> list[dict[str, Any]]:
 
 def running(lab: Lab) -> set[tuple[str, int, str | None]]:
     return {(host.name, q.pid, q.uuid) for host in lab.hosts for q in observe(host).qemus}
-
-
-def spread(lab: Lab, cluster: Tashictl, patch: pytest.MonkeyPatch) -> int:
-    """Bring the replica to the hosts, as the sweep does."""
-    patch.setenv("HOME", str(cluster.home))
-    streams = options.Streams(
-        stdin=io.StringIO(), stdout=io.StringIO(), stderr=io.StringIO(), env={}
-    )
-    at = desk.sit_down(options.Globals(streams=streams, cluster=str(cluster.cluster)))
-    seen = {}
-    for host in lab.hosts:
-        name, epoch, counter = (host.root / "var/lib/tashi/cluster").read_text().split()[:3]
-        claim = (name, int(epoch), int(counter))
-        seen[host.name] = Sighting(at="2026-11-26T12:00:00Z", claim=claim)
-    with wiring.world_of(at) as world:
-        return replica.spread(world, wiring.context_of(at), seen)
 
 
 def test_a_lost_state_file_is_made_anew_and_every_vm_runs_on(lab: Lab, cluster: Tashictl) -> None:
@@ -123,13 +103,16 @@ def test_with_nothing_but_the_hosts_the_vms_come_back_from_their_manifests(
     assert max(vm["id"] for vm in shown(cluster)) > max(vm["id"] for vm in before)
 
 
-def test_the_replica_brings_back_what_no_manifest_says(
-    lab: Lab, cluster: Tashictl, monkeypatch: pytest.MonkeyPatch
+def test_the_replica_of_the_sweep_brings_back_what_no_manifest_says(
+    lab: Lab, cluster: Tashictl
 ) -> None:
     cluster.run(*CREATE, "waits", "--host", "h1", "--cores", "2", check=False)
+    cluster.run("sweep", check=False)
     before = shown(cluster)
     assert "Pending" in {vm["state"] for vm in before}
-    assert spread(lab, cluster, monkeypatch) == 3
+    for host in lab.hosts:
+        (head,) = host.root.glob("var/lib/tashi/*/replica/head")
+        assert head.parent.stat().st_mode & 0o777 == 0o700
     folder = cluster.cluster / "state"
     keys = (folder / "known_hosts").read_bytes()
     shutil.rmtree(folder)
