@@ -287,7 +287,7 @@ def _missing(missing: Mapping[str, TashiError]) -> TashiError:
     hints.append(f"if they are lost: tashictl state rebuild {named}")
     return Unreachable(
         "E-HOSTS-MISSING",
-        f"{len(names)} hosts say nothing ({', '.join(names)}): the state is as it was",
+        f"no answer from {', '.join(names)}: the state is as it was",
         cause=cause,
         hint="\n".join(hints),
         host=names[0],
