@@ -6,39 +6,17 @@ after which we only go on, FORWARD is never undone. Every do can be done twice a
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import ClassVar
 
 from msgspec import Struct
 
-
-class StepClass(Enum):
-    """What may follow a step that was done."""
-
-    REVERSIBLE = "reversible"
-    PIVOT = "pivot"
-    FORWARD = "forward"
-
-
-class HostStep(Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
-    """A step that is carried out on one host for one VM (or, for host steps, for none).
-
-    `folder` is the VM's durable folder, `run_folder` the one that is gone at reboot; both absolute.
-    """
-
-    step_class: ClassVar[StepClass] = StepClass.FORWARD
-    scripted: ClassVar[bool] = True  # travels as shell text; else the controller does it itself
-    changes: ClassVar[bool] = True  # has an effect that recovery must know of
-
-    host: str
-    uuid: str
-    folder: str
-    run_folder: str
-
-    @property
-    def name(self) -> str:
-        """The step's kind, as the journal, the fault points and `op show` name it."""
-        return type(self).__name__
+from tashictl.model.steps_base import HostStep as HostStep
+from tashictl.model.steps_base import StepClass as StepClass
+from tashictl.model.steps_state import Guard as Guard
+from tashictl.model.steps_state import MakeReplicaFolder as MakeReplicaFolder
+from tashictl.model.steps_state import MarkFences as MarkFences
+from tashictl.model.steps_state import PlaceReplica as PlaceReplica
+from tashictl.model.steps_state import PutReplica as PutReplica
 
 
 class WriteManifest(HostStep, frozen=True, kw_only=True, tag=True):
@@ -270,46 +248,6 @@ class ReleaseHost(HostStep, frozen=True, kw_only=True, tag=True):
     shared: bool = False
 
 
-class MarkFences(HostStep, frozen=True, kw_only=True, tag=True):
-    """Raise the claim's epoch, then mark every fence of the host under its own lock.
-
-    The claim alone would not do: a script that has passed it may wait for a VM's lock.
-    """
-
-    epoch: int
-
-
-class MakeReplicaFolder(HostStep, frozen=True, kw_only=True, tag=True):
-    """Make the folder of the state's replica; refuses where a newer one lies already."""
-
-    path: str
-    epoch: int
-    generation: int
-
-
-class PutReplica(HostStep, frozen=True, kw_only=True, tag=True):
-    """Stream the state's replica beside its place."""
-
-    scripted: ClassVar[bool] = False
-    path: str
-    size_bytes: int
-    sha256: str
-
-
-class PlaceReplica(HostStep, frozen=True, kw_only=True, tag=True):
-    """Check the replica's sha256, give it its name, and write its head; a newer one is kept.
-
-    `path` is the folder; `digest` is over what the replica is about.
-    """
-
-    path: str
-    part: str
-    sha256: str
-    epoch: int
-    generation: int
-    digest: str
-
-
 Step = (
     WriteManifest
     | CreateOverlay
@@ -364,22 +302,6 @@ class Fence(Struct, frozen=True, kw_only=True):
     not_after_s: int
     lock_wait_s: int = 30
     controller: str = ""
-
-
-class Guard(Struct, frozen=True, kw_only=True):
-    """What a changing script carries that belongs to no operation and is safe to come twice.
-
-    It does nothing on a host of another cluster, or of a later `epoch`, nor after `not_after_s` in
-    the host's clock. `claims` takes a host that nobody has; else such a host refuses.
-    """
-
-    cluster: str
-    epoch: int
-    lib_dir: str
-    not_after_s: int
-    lock_wait_s: int = 30
-    controller: str = ""
-    claims: bool = False
 
 
 class Batch(Struct, frozen=True, kw_only=True):
