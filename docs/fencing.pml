@@ -16,6 +16,7 @@
  *                    sent there without a full answer may begin any more, see planning/quiet.py)
  *   REBUILD          the database is rebuilt from the host under a new epoch, its counters begin
  *                    anew; every fence is marked under its lock before the host is looked at: 0 errors
+ *                    (MarkFences in planning/scripts.py, ops/rebuild.py)
  *   REBUILD GLANCE   only the host's own epoch is raised: violated, by a script that had passed that
  *                    check and waited for the VM's lock
  */

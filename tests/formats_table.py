@@ -18,6 +18,7 @@ from msgspec.structs import FieldInfo
 from tashictl.adapters.store.form import Seal
 from tashictl.model import event, host, image, operation, state, steps, vm
 from tashictl.model.settings import Settings
+from tashictl.planning import replica
 from tashictl.planning.config import value_at
 from tashictl.planning.config_options import OBSOLETE_SECTIONS, OPTIONS, Kind, Option
 from tashictl.planning.config_values import show
@@ -172,7 +173,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "seal": lambda: struct_tables(Seal),
     "state": lambda: struct_tables(
         state.Meta, vm.Vm, vm.VmSpec, vm.DiskSpec, vm.NicSpec, vm.Machine, vm.Observed,
-        vm.OperationRef, host.HostRecord, image.Image,
+        vm.OperationRef, host.HostRecord, image.Image, state.Quarantined,
     ),
     "journal-header": lambda: struct_tables(operation.Header),
     "journal-entries": lambda: struct_tables(*get_args(operation.Entry)),
@@ -183,6 +184,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "facts": lambda: struct_tables(host.HostFacts, host.VmFact, host.ImageFact),
     "metrics": metrics_table,
     "fence": lambda: struct_tables(steps.Fence),
+    "guard": lambda: struct_tables(steps.Guard),
+    "replica": lambda: struct_tables(replica.Seal),
 }  # fmt: skip
 
 

@@ -84,6 +84,12 @@ class FileLocks:
         finally:
             self._turn.release()
 
+    @contextmanager
+    def rebuild(self) -> Iterator[None]:
+        """Hold the rebuild of the state database; raises as `vm`."""
+        with self._exclusive("rebuild", "the rebuild of the state database"):
+            yield
+
     def forget_vm(self, vm_id: int) -> None:
         """Remove the lock file of a VM that is gone: at once, or when its holder here lets go.
 

@@ -146,7 +146,7 @@ def _database(picture: Picture) -> Iterator[Line]:
             kind="stale",
             target="database",
             said=f"the database is an old copy, nothing may be changed: {stale}",
-            command="tashictl state restore BACKUP",
+            command="tashictl state rebuild",
         )
 
 

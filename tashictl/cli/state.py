@@ -54,6 +54,18 @@ def backup(face: Globals, name: str | None) -> None:
     output.emit_record(face, {"backup": path}, [f"the state is kept in {path}"], name=path)
 
 
+@command.changes("rebuild")
+@click.option(
+    "--without", multiple=True, metavar="HOST", help="Do not ask this host: it is lost (again)."
+)
+@click.pass_obj
+def rebuild(face: Globals, without: tuple[str, ...]) -> int:
+    """Make the database anew from what the hosts know; old copies of it are refused afterwards."""
+    from tashictl.cli import rebuild as verb
+
+    return verb.run(face, without)
+
+
 @command.changes("restore")
 @click.argument("path", metavar="BACKUP")
 @click.pass_obj

@@ -23,6 +23,7 @@ from tashictl.adapters.ssh.hostkeys import HostKeyStore
 from tashictl.adapters.store.create import SEED_FOLDER
 from tashictl.adapters.store.form import ReadOnlyStore
 from tashictl.adapters.store.tiny import TinyStore
+from tashictl.adapters.store.whole import WholeStateFile
 from tashictl.adapters.who import SystemWho
 from tashictl.cli.desk import Desk, no_cluster
 from tashictl.cli.progress import Progress
@@ -70,6 +71,11 @@ def tiny_store(desk: Desk) -> TinyStore:
     ours, clock = desk.settings.tashictl, SystemClock()
     locks = _locks(desk)
     return TinyStore(desk.state_folder, locks, clock, keep=ours.backups)
+
+
+def whole_file(desk: Desk) -> WholeStateFile:
+    """The state file, whatever is in it."""
+    return WholeStateFile(desk.state_folder, _locks(desk), SystemClock())
 
 
 def _ssh(desk: Desk, known_hosts: Path) -> SshRemote:

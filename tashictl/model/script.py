@@ -6,15 +6,15 @@ from enum import Enum
 
 from msgspec import Struct
 
-from tashictl.model.steps import Fence, Step
+from tashictl.model.steps import Fence, Guard, Step
 
 
 class Script(Struct, frozen=True, kw_only=True):
     """POSIX sh text for ``/bin/sh -s``, framed by a nonce that no output can know.
 
     `changing` False marks it read-only (the only kind that a dry run lets through). `timeout_s` is
-    the deadline on the host itself. `steps` and `fence` are what the text was made from: the
-    simulated world carries these out instead of the text.
+    the deadline on the host itself. `steps` and `fence` (or `guard`) are what the text was made
+    from: the simulated world carries these out instead of the text.
     """
 
     text: str
@@ -23,6 +23,7 @@ class Script(Struct, frozen=True, kw_only=True):
     timeout_s: int
     steps: tuple[Step, ...] = ()
     fence: Fence | None = None
+    guard: Guard | None = None
 
 
 class Fault(Enum):

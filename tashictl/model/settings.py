@@ -142,6 +142,7 @@ class DhcpSettings(Struct, frozen=True, kw_only=True):
     server: Server | None = None  # dhcpServer, "host port", port 7911
     key_name: str | None = None  # dhcpKeyName
     secret_key: Secret | None = None  # dhcpSecretKey, base64
+    quarantine_s: float = 86400.0  # quarantine: how long an address unaccounted for is kept back
 
 
 class UserSettings(Struct, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ from tashictl.model.image import Image
 from tashictl.model.vm import Vm
 
 _ID = re.compile(r"[0-9]{1,18}")
-STATE_SCHEMA = 2
-MIN_WRITER = 2
+STATE_SCHEMA = 3
+MIN_WRITER = 3
 
 
 class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,13 +34,34 @@ class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stale: str = ""
 
 
+class Quarantined(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address that nobody gets until a time (ISO-8601 UTC): somebody unknown may still use it.
+
+    `network` is a network id.
+    """
+
+    network: int
+    ip: str
+    until: str
+    why: str
+
+    @property
+    def key(self) -> str:
+        """``<network id>/<ip>``."""
+        return f"{self.network}/{self.ip}"
+
+
 class State(Struct, frozen=True, kw_only=True):
-    """Everything that the database holds, by key: VMs by id, hosts and images by name."""
+    """Everything that the database holds, by key: VMs by id, hosts and images by name.
+
+    Addresses in quarantine are by ``<network id>/<ip>``.
+    """
 
     meta: Meta
     vms: dict[int, Vm] = {}
     hosts: dict[str, HostRecord] = {}
     images: dict[str, Image] = {}
+    quarantine: dict[str, Quarantined] = {}
 
     def vm_named(self, name_or_id: str) -> Vm | None:
         """The VM of that name or decimal id, or None."""

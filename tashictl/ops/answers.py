@@ -14,6 +14,12 @@ from tashictl.model.script import Fault, Reply
 from tashictl.model.steps import CreateOverlay, Step
 from tashictl.planning.shell import quote
 
+# A rebuild needs every host, or to be told of those that are lost; a newer copy needs none.
+OLD_DATABASE_HINT = (
+    "tashictl state rebuild, from what the hosts know;"
+    " or tashictl state restore with the newest backup"
+)
+
 
 def unreachable(host: str, reply: Reply) -> TashiError:
     """The error for a reply whose script never left; a changed key is exit 7, the rest exit 6."""
@@ -92,7 +98,7 @@ def refusal(host: str, why: str, value: str) -> TashiError:
             "E-OLD-DATABASE",
             f"{host} knows more than the database ({why} {value})",
             cause="the state file is an old copy; to go on would give ids out twice",
-            hint="tashictl state restore with the newest backup",
+            hint=OLD_DATABASE_HINT,
             host=host,
         )
     if why == "newer":
@@ -101,6 +107,7 @@ def refusal(host: str, why: str, value: str) -> TashiError:
         )
     texts = {
         "late": ("E-LATE", "the host's clock says that the script came too late"),
+        "unclaimed": ("E-UNCLAIMED", "nobody has claimed the host"),
         "busy": ("E-BUSY", "another script holds the lock on the host"),
         "folder": ("E-FOLDER", "cannot be written (full, read-only, or not permitted)"),
         "manifest": ("E-MANIFEST", "the folder belongs to another VM"),

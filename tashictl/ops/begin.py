@@ -11,6 +11,7 @@ from tashictl.model.operation import Begun, Entry, Header
 from tashictl.model.state import State
 from tashictl.model.steps import Plan, batches
 from tashictl.model.vm import OperationKind, OperationRef, Vm
+from tashictl.ops import answers
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution, Ids
 from tashictl.ops.ports import Journal, Transaction, World
@@ -28,7 +29,7 @@ def old_database(cause: str) -> NotPermitted:
         "E-OLD-DATABASE",
         "the database is an old copy: nothing may be changed",
         cause=cause,
-        hint="tashictl state restore with the newest backup",
+        hint=answers.OLD_DATABASE_HINT,
     )
 
 

@@ -12,6 +12,7 @@ from tashictl.model.host import HostConfig
 from tashictl.model.inventory import Inventory
 from tashictl.model.settings import Settings
 from tashictl.model.state import State
+from tashictl.planning import quarantine
 from tashictl.planning.request import Picture
 
 
@@ -30,10 +31,13 @@ class Context(Struct, frozen=True, kw_only=True):
         """The cluster as `state` and the inventory have it."""
         return snapshot(state, self.inventory, self.settings.qemu.reserved_memory_mib)
 
-    def picture(self, state: State) -> Picture:
-        """What a request is held against."""
+    def picture(self, state: State, now: str) -> Picture:
+        """What a request is held against at `now`, ISO-8601 UTC."""
         return Picture(
-            cluster=self.cluster(state), inventory=self.inventory, settings=self.settings
+            cluster=self.cluster(state),
+            inventory=self.inventory,
+            settings=self.settings,
+            quarantine=quarantine.in_force(state, now),
         )
 
     def host(self, state: State, name: str) -> Host:

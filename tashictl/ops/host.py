@@ -171,7 +171,7 @@ def check(world: World, context: Context, hosts: Iterable[HostConfig]) -> list[C
     nonces: dict[str, str] = {}
     asked = tuple(hosts)
     added = world.store.read().hosts
-    probe_of = facts_plan.Probe(settings=context.settings, cpu=_enforced_cpu(context))
+    probe_of = facts_plan.Probe(settings=context.settings, cpu=enforced_cpu(context))
     results: dict[str, Checked] = {}
     readings: dict[str, Reading] = {}
 
@@ -245,7 +245,7 @@ def probe(world: World, context: Context, host: HostConfig, accel: str | None) -
 
 def look(world: World, context: Context, host: HostConfig, accel: str | None) -> Reading:
     """Read a host's facts and, where `accel` is None, KVM and the ground. Raises Unreachable."""
-    cpu = _enforced_cpu(context)
+    cpu = enforced_cpu(context)
     asked = facts_plan.Probe(settings=context.settings, cpu=cpu, kvm=accel is None)
     nonce = world.dice.nonce()
     timeout_s = context.settings.tashictl.connect_timeout_s + facts_plan.PROBE_TIMEOUT_S
@@ -268,7 +268,7 @@ def look(world: World, context: Context, host: HostConfig, accel: str | None) ->
     return reading
 
 
-def _enforced_cpu(context: Context) -> str:
+def enforced_cpu(context: Context) -> str:
     """The CPU that KVM must be able to show, or refuse."""
     cpu = machine.cpu_text(context.settings.qemu.cpu_model, "kvm")
     return cpu if "enforce" in cpu else f"{cpu},enforce=on"

@@ -10,9 +10,10 @@ from tashictl.model.host import HostRecord
 from tashictl.model.image import Image
 from tashictl.model.state import State
 from tashictl.model.vm import Vm
+from tashictl.ops.ports_rebuild import QuarantineTable
 
 
-class Transaction(Protocol):
+class Transaction(QuarantineTable, Protocol):
     """A locked read-decide-write on the state, committed when its block ends well."""
 
     @property

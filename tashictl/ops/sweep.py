@@ -15,14 +15,14 @@ from tashictl.errors import FaultsFound
 from tashictl.model.event import Event, Problem
 from tashictl.model.host import HostConfig
 from tashictl.model.state import State
-from tashictl.ops import sweep_books, sweep_look, sweep_repair
+from tashictl.ops import replica, sweep_books, sweep_look, sweep_repair
 from tashictl.ops.begin import old_database, refuse_stale
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import World
 from tashictl.ops.ports_sweep import Books
 from tashictl.ops.sweep_look import Looks
 from tashictl.ops.sweep_repair import Done
-from tashictl.planning import reconcile, shards
+from tashictl.planning import quarantine, reconcile, shards
 from tashictl.planning.verdict import Repair, Scene, Verdict
 
 Accept = Callable[[tuple[str, ...]], bool]
@@ -76,6 +76,8 @@ def sweep(world: World, context: Context, books: Books, wish: Wish, accept: Acce
         verdict = _written(world, context, scene, looks, accept)
         scene = replace(scene, state=world.store.read())
         done, left = sweep_repair.all_of(world, context, verdict.repairs, begun_s + wish.timeout_s)
+        if wish.leads:
+            replica.spread(world, context, looks.sightings)
         told = sweep_books.close(world, books, scene, verdict, done)
         return Round(
             at=scene.now,
@@ -142,6 +144,8 @@ def _written(world: World, context: Context, scene: Scene, looks: Looks, accept:
             raise braked(verdict.brake)
         else:
             tx.put_all(verdict.vms, verdict.hosts)
+            for key in quarantine.expired(tx.state, scene.now):
+                tx.remove_quarantine(key)
             tx.put_all((), sweep_look.record_facts(tx, context, looks))
     if verdict.stale:
         raise old_database(verdict.stale)

@@ -27,7 +27,7 @@ from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import create as create_plan
 from tashictl.planning import destroy as destroy_plan
-from tashictl.planning import machine, placement, ports, qemu_hints, request
+from tashictl.planning import machine, placement, ports, qemu_hints, quarantine, request
 from tashictl.planning.placement import Decision, Want
 from tashictl.planning.request import RawVm
 
@@ -58,7 +58,7 @@ def draft(world: World, context: Context, state: State, raw: RawVm, ids: NewIds)
     """Decide what `vm create` does against `state`; raises all problems at once, or NoCapacity."""
     wish, problems = request.read(raw)
     macs: Iterator[str] = iter(world.dice.mac, "")
-    spec, more = request.check(wish, context.picture(state), macs)
+    spec, more = request.check(wish, context.picture(state, iso(world.clock.now())), macs)
     raise_all([*problems, *more])
     vm = Vm(
         id=ids.vm,
@@ -221,6 +221,8 @@ def claim(
     """Write the decision down: lock, journal, record; None for a VM that stays Pending."""
     vm, operation = decided.vm, decided.vm.operation
     seeding.tidy(world, tx.state)
+    for key in quarantine.expired(tx.state, iso(world.clock.now())):
+        tx.remove_quarantine(key)
     if decided.seed is not None:
         world.seeds.keep(vm.uuid, decided.seed)
     if operation is None:

@@ -285,6 +285,7 @@ OPTIONS: tuple[Option, ...] = (
             ("dhcpEnabled", "dhcp.enabled", _K.BOOL, "used when dhcpServer is set"),
             ("dhcpKeyName", "dhcp.key_name", _K.TEXT, ""),
             ("dhcpSecretKey", "dhcp.secret_key", _K.SECRET, "base64"),
+            ("quarantine", "dhcp.quarantine_s", _K.SECONDS, "of addresses unaccounted for"),
             ("ipRange<n>", "ip_ranges", _K.RANGE, "of the network with that id"),
         ),
     ),

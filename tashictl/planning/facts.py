@@ -61,6 +61,7 @@ echo "arch $(uname -m)"; echo "kernel $(uname -r)"
 echo "cores $(nproc 2>/dev/null || grep -c '^processor' /proc/cpuinfo)"
 echo "memory_kib $(awk '/^MemTotal:/ {print $2}' /proc/meminfo)"
 [ ! -s "$L/cluster" ] || echo "cluster $(cat "$L/cluster")"
+[ ! -s "$L/$C/replica/head" ] || echo "replica $(cat "$L/$C/replica/head")"
 for t in $REQUIRED; do command -v "$t" >/dev/null || echo "missing $t"; done
 for b in /sys/class/net/*/bridge; do [ -d "$b" ] && b=${b%/bridge} && echo "bridge ${b##*/}"; done
 for p in $(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" {
@@ -107,6 +108,7 @@ echo "time $(date +%s)"
 
 # Size, first four bytes, the eight bytes where qcow2 has its size, name; short files lack some.
 _IMAGE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{0,8}) ([0-9a-f]{0,16}) (.+)")
+_HEAD = re.compile(r"([0-9]{1,18}) ([0-9]{1,18}) ([0-9a-f]{1,64})")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _ISO = "%Y-%m-%dT%H:%M:%SZ"
 _MAX_UP_S = 30 * 365 * 86400  # what is more is no uptime
@@ -143,12 +145,14 @@ def script(probe: Probe, nonce: str) -> Script:
 class Reading(Struct, frozen=True, kw_only=True):
     """A probe's answer that was read; `ground` is None and `kvm` empty where they were not asked.
 
-    `kvm` is usable, absent, forbidden, untested (no QEMU), hangs, refused.
+    `kvm` is usable, absent, forbidden, untested (no QEMU), hangs, refused. `replica` is (epoch,
+    generation, digest) of the copy of the state that lies there, if one does.
     """
 
     facts: HostFacts
     kvm: str = ""
     ground: Ground | None = None
+    replica: tuple[int, int, str] | None = None
 
 
 def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Reading | None:
@@ -186,7 +190,17 @@ def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Rea
         ),
         booted=_booted(_first(basics, "up"), now),
     )
-    return Reading(facts=facts, kvm=kvm, ground=ground.read(by_name.get("ground")))
+    return Reading(
+        facts=facts,
+        kvm=kvm,
+        ground=ground.read(by_name.get("ground")),
+        replica=_replica(_first(basics, "replica")),
+    )
+
+
+def _replica(head: str) -> tuple[int, int, str] | None:
+    match = _HEAD.fullmatch(head.strip())
+    return (int(match[1]), int(match[2]), match[3]) if match is not None else None
 
 
 def _booted(up_s: str, now: datetime) -> str | None:

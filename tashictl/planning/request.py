@@ -12,6 +12,7 @@ from tashictl.model.cluster import Cluster
 from tashictl.model.inventory import Inventory
 from tashictl.model.network import Network
 from tashictl.model.settings import Settings
+from tashictl.model.state import Quarantined
 from tashictl.model.vm import DiskSpec, NicSpec, VmSpec
 from tashictl.planning import addressing, cloudinit, ports, qemu
 
@@ -148,6 +149,7 @@ class Picture(Struct, frozen=True, kw_only=True):
     cluster: Cluster
     inventory: Inventory
     settings: Settings
+    quarantine: tuple[Quarantined, ...] = ()  # what is in force
     limits_from: str = ""
 
 
@@ -300,6 +302,14 @@ def _address_problems(ip: str | None, network: Network, picture: Picture) -> Ite
                 "E-ADDRESS-IN-USE",
                 f"{ip} is the address of {vm.name} on {network.name}",
                 hint=f"tashictl vm show {vm.name}",
+            )
+    for kept in picture.quarantine:
+        if (kept.network, kept.ip) == (network.id, ip):
+            yield Conflict(
+                "E-QUARANTINE",
+                f"{ip} on {network.name} is in quarantine until {kept.until}",
+                cause=kept.why,
+                hint=f"--nic {network.name}:OTHER; after that time it is free",
             )
 
 

@@ -18,10 +18,14 @@ from tashictl.model.steps import (
     CheckPort,
     CreateOverlay,
     Fence,
+    Guard,
     KillQemu,
     LetGo,
     MakeFolder,
+    MakeReplicaFolder,
+    MarkFences,
     PlaceImage,
+    PlaceReplica,
     PlaceSeed,
     ReleaseHost,
     RemoveDir,
@@ -32,9 +36,9 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import adopt_text, launch, release
+from tashictl.planning import adopt_text, launch, release, replica
 from tashictl.planning.render import IFUP_MARK
-from tashictl.planning.shell import TAIL, fenced, quote
+from tashictl.planning.shell import TAIL, fenced, guarded, quote
 
 # Listeners (state 0A) on 127.0.0.1, on all addresses, or on all of IPv6, which takes IPv4 too.
 _PORT = r"""if alive; then echo 'runs already'; exit 0; fi
@@ -89,6 +93,25 @@ if [ "$(head -c 3 {part})" = QFI ]; then # 3: only leaks; 63: cannot be checked;
   case $? in 0|3|63|127) ;; *) rm -f {part}; die 'the image is damaged, says qemu-img check';; esac
 fi
 sync {part} && mv -f {part} {path}"""
+
+# The claim first: a script that has passed it has made its fence file by then, so that none is
+# missed. Its lock is let go before those of the VMs are taken: steps take them the other way.
+_MARK_FENCES = r"""printf '%-119.119s\n' "$C $EPOCH ${hk:-0} ${hu:-host} $WHO" 1<>"$L/cluster" \
+  || die "$L/cluster cannot be written"
+flock -u 7
+n=0; k=${hk:-0}
+for f in "$L/$C/fence"/*; do
+  [ -f "$f" ] || continue
+  exec 9>>"$f"; flock -w "$WAIT" 9 || die "a script still holds $f"
+  fe=; fo=; read -r fe fo fa fs <"$f"
+  [ "${fe:-0}" -le "$EPOCH" ] || die "$f knows epoch $fe"
+  if [ "${fe:-0}" -lt "$EPOCH" ]; then
+    printf '%-79s\n' "$EPOCH 0 0 rebuilt" 1<>"$f" || die "$f cannot be written"
+  fi
+  [ "${fo:-0}" -le "$k" ] || k=$fo
+  exec 9>&-; n=$((n+1))
+done
+say D fences "$n"; say D counter "$k" """
 
 _PLACE_SEED = r"""has() {{ [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = {sha256} ]; }}
 if has {path}; then rm -f {part}; echo 'is there already'; exit 0; fi
@@ -171,7 +194,34 @@ def _small(step: Step) -> str:
         case ReleaseHost():
             return release.text(step)
         case _:
+            return _of_the_state(step)
+
+
+def _of_the_state(step: Step) -> str:
+    match step:
+        case MarkFences():
+            return _MARK_FENCES
+        case MakeReplicaFolder() | PlaceReplica():
+            return replica.text(step)
+        case _:
             raise OperationFailed("E-STEP", f"{step.name} is no step for a script")
+
+
+def guarding(steps: tuple[Step, ...], guard: Guard, nonce: str, timeout_s: int) -> Script:
+    """The script that does steps of no operation under a guard; see `changing`."""
+    text = [guarded(guard, nonce)]
+    for index, step in enumerate(steps):
+        frame = f"{index} {step.name}"
+        text.append(f"begin {frame}\n(\n{body(step)}\n) 2>&1\nended {frame}\n")
+    text.append(TAIL)
+    return Script(
+        text="".join(text),
+        nonce=nonce,
+        changing=True,
+        timeout_s=timeout_s,
+        steps=steps,
+        guard=guard,
+    )
 
 
 def changing(batch: Batch, fence: Fence, nonce: str, timeout_s: int) -> Script:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shlex
 
-from tashictl.model.steps import Fence
+from tashictl.model.steps import Fence, Guard
 
 quote = shlex.quote
 
@@ -89,6 +89,23 @@ if [ -s "$D/manifest.json" ]; then
 fi
 """
 
+# For what belongs to no operation: the claim must be ours (or nobody's, where CLAIMS says so) and
+# of no later epoch. The lock on the claim is held to the end, or until a step lets it go.
+GUARD = r"""
+now=$(date +%s); [ "$now" -le "$NOT_AFTER" ] || refuse late "$now"
+if [ "$CLAIMS" = yes ]; then mkdir -p "$L/$C/fence" 2>/dev/null || refuse folder "$L/$C/fence"
+else [ -s "$L/cluster" ] || refuse unclaimed; fi
+(: >>"$L/cluster.lock") 2>/dev/null || refuse folder "$L/cluster.lock"
+exec 7>>"$L/cluster.lock"; flock -w "$WAIT" 7 || refuse busy host
+now=$(date +%s); [ "$now" -le "$NOT_AFTER" ] || refuse late "$now"
+hc=; he=0; hk=0; hu=; hw=; [ -s "$L/cluster" ] && read -r hc he hk hu hw <"$L/cluster"
+[ -n "$hc" ] || [ "$CLAIMS" = yes ] || refuse unclaimed
+[ -z "$hc" ] || [ "$hc" = "$C" ] || refuse foreign "$hc" "$hw"
+[ "$he" -le "$EPOCH" ] || refuse epoch "$he"
+begin() { say B "$1" "$2"; }
+ended() { rc=$?; say E "$1" "$rc"; [ "$rc" = 0 ] || { say Z; exit 0; }; }
+"""
+
 STEP = r"""
 begin() { mark "$1 $2 begun"; say B "$1" "$2"; }
 ended() { rc=$?; mark "$1 $2 rc $rc" 2>/dev/null; say E "$1" "$rc"
@@ -121,6 +138,21 @@ def fenced(fence: Fence, nonce: str, folder: str, run_folder: str) -> str:
     )
     manifest = "" if fence.uuid == "host" else MANIFEST
     return HEAD + values + VM_WORDS + FENCE + manifest + STEP
+
+
+def guarded(guard: Guard, nonce: str) -> str:
+    """The beginning of a changing script that belongs to no operation."""
+    values = assign(
+        N=nonce,
+        L=guard.lib_dir,
+        C=guard.cluster,
+        EPOCH=guard.epoch,
+        NOT_AFTER=guard.not_after_s,
+        WAIT=guard.lock_wait_s,
+        WHO=guard.controller,
+        CLAIMS="yes" if guard.claims else "no",
+    )
+    return HEAD + values + VM_WORDS + GUARD
 
 
 def read_only(nonce: str, body: str, **values: str | int) -> str:

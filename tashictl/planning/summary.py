@@ -16,10 +16,14 @@ from tashictl.model.steps import (
     KillQemu,
     LetGo,
     MakeFolder,
+    MakeReplicaFolder,
+    MarkFences,
     PlaceImage,
+    PlaceReplica,
     PlaceSeed,
     PressPowerButton,
     PutImage,
+    PutReplica,
     PutSeed,
     QmpCommand,
     ReleaseHost,
@@ -85,7 +89,7 @@ def _file(step: Step) -> str:
     match step:
         case PutImage(path=path, size_bytes=size) | PutSeed(path=path, size_bytes=size):
             return f"{path}, {show_bytes(size)}"
-        case MakeFolder(path=path):
+        case MakeFolder(path=path) | MakeReplicaFolder(path=path):
             return path
         case PlaceImage(path=path, sha256=sha256) | PlaceSeed(path=path, sha256=sha256):
             return f"{path}, if its sha256 is {sha256[:8]}…"
@@ -94,6 +98,18 @@ def _file(step: Step) -> str:
         case ReleaseHost(images=images):
             listed = f", images {', '.join(images)}" if images else ""
             return f"claim, fences, folders, qemu-ifup files{listed}"
+        case _:
+            return _of_the_state(step)
+
+
+def _of_the_state(step: Step) -> str:
+    match step:
+        case MarkFences(epoch=epoch):
+            return f"raise the claim to epoch {epoch}, mark every fence under its lock"
+        case PutReplica(path=path, size_bytes=size):
+            return f"{path}, {show_bytes(size)}"
+        case PlaceReplica(path=path, generation=generation):
+            return f"{path}/state.json, generation {generation}, unless a newer one is there"
         case _:
             return step.name
 

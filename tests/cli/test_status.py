@@ -123,7 +123,7 @@ def test_everything_that_is_sick_has_a_line_with_what_to_type() -> None:
     marked = [line for line in shown(sick()).splitlines() if line.startswith("!")]
 
     assert [line.rsplit("tashictl", 1)[1].strip() for line in marked] == [
-        "state restore BACKUP",
+        "state rebuild",
         "op resume 118",
         "host check node4",
         "schedule",

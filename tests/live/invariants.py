@@ -30,7 +30,9 @@ _LIB = "var/lib/tashi"
 _RUN = "run/tashi"
 _AT_REST = ("Running", "Pending", "Held")
 # Of a whole host, not of one VM: the claim, its lock, images, fences.
-_OF_THE_HOST = re.compile(r"cluster|cluster\.lock|shared/images/[^.]\S*|[0-9a-f]{12}/fence/\S+")
+_OF_THE_HOST = re.compile(
+    r"cluster|cluster\.lock|shared/images/[^.]\S*|[0-9a-f]{12}/(fence|replica)/\S+"
+)
 
 
 @dataclass(frozen=True, slots=True)

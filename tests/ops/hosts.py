@@ -16,9 +16,12 @@ from tashictl.model.steps import (
     CheckDisk,
     CreateOverlay,
     Fence,
+    Guard,
     KillQemu,
     LetGo,
+    MarkFences,
     PlaceImage,
+    PlaceReplica,
     PlaceSeed,
     ReleaseHost,
     RemoveDir,
@@ -80,6 +83,7 @@ class Host:
         self.claimed: tuple[str, int, int, str] | None = None  # cluster, epoch, operation, uuid
         self.fences: dict[str, tuple[int, int, int]] = {}
         self.clock_ahead_s = 0
+        self.replica: tuple[int, int, str] | None = None
         self.refuses: list[str] = []  # reasons, one for each of the next scripts
 
     @property
@@ -110,6 +114,36 @@ class Host:
             return "newer " + " ".join(str(n) for n in known)
         self.fences[fence.uuid] = ours
         return ""
+
+    def guard_refusal(self, guard: Guard, now_s: float) -> str:
+        """Why a script of no operation is not let in, or nothing."""
+        if self.refuses:
+            return self.refuses.pop(0)
+        if int(now_s + self.clock_ahead_s) > guard.not_after_s:
+            return f"late {int(now_s + self.clock_ahead_s)}"
+        if self.claimed is None:
+            if not guard.claims:
+                return "unclaimed"
+            self.claimed = (guard.cluster, 0, 0, "host")
+        if self.claimed[0] != guard.cluster:
+            return f"foreign {self.claimed[0]} them@there"
+        return f"epoch {self.claimed[1]}" if self.claimed[1] > guard.epoch else ""
+
+    def _keep_replica(self, step: PlaceReplica) -> None:
+        if self.replica is not None and self.replica[:2] > (step.epoch, step.generation):
+            raise Refusal("a newer replica is there")
+        if sha256(self.files[step.part]).hexdigest() != step.sha256:
+            raise Refusal("the replica did not arrive whole")
+        self.files[f"{step.path}/state.json"] = self.files.pop(step.part)
+        self.replica = (step.epoch, step.generation, step.digest)
+
+    def _mark(self, epoch: int) -> str:
+        assert self.claimed is not None
+        cluster, _, counter, uuid = self.claimed
+        self.claimed = (cluster, epoch, counter, uuid)
+        counter = max([counter, *(f[1] for f in self.fences.values())])
+        self.fences = {u: max(f, (epoch, 0, 0)) for u, f in self.fences.items()}
+        return f"D fences {len(self.fences)}\nD counter {counter}"
 
     def do(self, step: Step) -> str:
         """Do one step; what it reports as frames' data lines."""
@@ -148,6 +182,11 @@ class Host:
                 raise Refusal(f"gone: {path}")
             case AdoptQemu() | LetGo():
                 return self._adopt(step)
+            case MarkFences(epoch=epoch):
+                return self._mark(epoch)
+            case PlaceReplica():
+                self._keep_replica(step)
+                return ""
             case _:
                 return ""
 

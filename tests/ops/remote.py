@@ -66,7 +66,8 @@ class Remote:
             return self._probed(host, script)
         places = [(int(i), name) for i, name in _BEGIN.findall(script.text)]
         assert [name for _, name in places] == [s.name for s in script.steps]
-        self._is_journalled(script, tuple(i for i, _ in places))
+        if script.guard is None:
+            self._is_journalled(script, tuple(i for i, _ in places))
         self._events.append("run")
         if host.name in self.down:
             return Reply(fault=Fault.REFUSED)
@@ -98,12 +99,11 @@ class Remote:
             if on_output is not None:
                 on_output(line)
 
-        assert script.fence is not None
         troubles = [self._trouble(str(i), name) for i, name in places]
         for early in (Trouble.UNSENT, Trouble.LOST, Trouble.CTRL_C):
             if early in troubles:
                 return _early(early)
-        why = host.refusal(script.fence, self._clock.now().timestamp())
+        why = self._refusal(host, script)
         if why:
             say(f"R {why}")
             say("Z")
@@ -128,6 +128,13 @@ class Remote:
         say("Z")
         return Reply(rc=0, out=out, sent=True, seconds=0.5)
 
+    def _refusal(self, host: Host, script: Script) -> str:
+        now_s = self._clock.now().timestamp()
+        if script.guard is not None:
+            return host.guard_refusal(script.guard, now_s)
+        assert script.fence is not None
+        return host.refusal(script.fence, now_s)
+
     def _probed(self, host: HostConfig, script: Script) -> Reply:
         self.asked.append(script)
         fault = Fault.REFUSED if host.name in self.down else self.probe_fault.get(host.name)
@@ -144,7 +151,8 @@ class Remote:
         follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
         for host in hosts:
-            reply = self._probed(host, make_script(host))
+            limit_s = self._clock.monotonic_s() + timeout_s
+            reply = self.run(host, make_script(host), limit_s)
             if follow is not None and reply.fault is None:
                 follow(host, reply)
             on_result(host, reply)
@@ -183,7 +191,13 @@ class Remote:
         return Reply(rc=0, out=sha256(data).hexdigest().encode(), sent=True)
 
     def get(self, host: HostConfig, path: str, sink: BinaryIO, deadline_s: float) -> Reply:
-        raise NotImplementedError
+        if host.name in self.down:
+            return Reply(fault=Fault.REFUSED)
+        data = self.hosts[host.name].files.get(path)
+        if data is None:
+            return Reply(rc=1, err=b"no such file", sent=True)
+        sink.write(data)
+        return Reply(rc=0, out=sha256(data).hexdigest().encode(), sent=True)
 
     @contextmanager
     def forward(self, host: HostConfig, unix_path: str) -> Iterator[tuple[str, int]]:

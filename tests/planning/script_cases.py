@@ -19,10 +19,14 @@ from tashictl.model.steps import (
     CheckPort,
     CreateOverlay,
     Fence,
+    Guard,
     KillQemu,
     LetGo,
     MakeFolder,
+    MakeReplicaFolder,
+    MarkFences,
     PlaceImage,
+    PlaceReplica,
     PlaceSeed,
     ReleaseHost,
     RemoveDir,
@@ -43,6 +47,7 @@ AT = paths.at("node1", UUID, SETTINGS)
 HOST = paths.at_host("node1", SETTINGS)
 _MANIFEST = f'{{"uuid":"{UUID}","generation":1,"name":"it\'s"'
 _IMAGES = SETTINGS.image_folder
+_REPLICA = "/var/lib/tashi/0123456789ab/replica"
 _SHA256 = "9f3a" * 16
 
 STEPS: dict[str, Step] = {
@@ -90,6 +95,17 @@ STEPS: dict[str, Step] = {
         **HOST, etc_dir="/etc", images=("a b.img", "sub/it's.qcow2"), parts=("c.img.part",)
     ),
     "release-host-shared": ReleaseHost(**HOST, etc_dir="/etc", images=(), shared=True),
+    "mark-fences": MarkFences(**HOST, epoch=3),
+    "make-replica-folder": MakeReplicaFolder(**HOST, path=_REPLICA, epoch=2, generation=41),
+    "place-replica": PlaceReplica(
+        **HOST,
+        path=_REPLICA,
+        part=f"{_REPLICA}/state.json.part",
+        sha256=_SHA256,
+        epoch=2,
+        generation=41,
+        digest="0011223344556677",
+    ),
     "remove-file": RemoveFile(**HOST, path=f"{_IMAGES}/a.img.part"),
 }
 
@@ -111,6 +127,19 @@ def a_fence(uuid: str = UUID) -> Fence:
     )
 
 
+def a_guard(claims: bool = False) -> Guard:
+    """A guard with a value of its own in each place."""
+    return Guard(
+        cluster="0123456789ab",
+        epoch=3,
+        lib_dir="/var/lib/tashi",
+        not_after_s=1772366460,
+        lock_wait_s=10,
+        controller="o'dev@desk",
+        claims=claims,
+    )
+
+
 def whole() -> str:
     """A script of two steps from its first line to its last."""
     batch = Batch(host="node1", indexes=(4, 5), steps=(STEPS["kill-qemu"], STEPS["remove-tap"]))
@@ -123,6 +152,7 @@ def texts() -> dict[str, str]:
         **{name: scripts.body(step) + "\n" for name, step in STEPS.items()},
         "fence-vm": shell.fenced(a_fence(), NONCE, AT["folder"], AT["run_folder"]),
         "fence-host": shell.fenced(a_fence("host"), NONCE, HOST["folder"], HOST["run_folder"]),
+        "guard": shell.guarded(a_guard(claims=True), NONCE),
         "whole": whole(),
     }
 

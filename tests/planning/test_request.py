@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tashictl.errors import Conflict, InvalidRequest, Problems, TashiError, exit_code_of, raise_all
 from tashictl.model import names
 from tashictl.model.cluster import Host
+from tashictl.model.state import Quarantined
 from tashictl.model.vm import DiskSpec, NicSpec, VmSpec
 from tashictl.planning import request
 from tashictl.planning.request import Picture, RawVm
@@ -371,3 +372,13 @@ def test_an_address_that_is_asked_for_lies_in_its_network_and_is_nobody_elses() 
     assert (codes(outside), exit_code_of(outside[0])) == (["E-NIC"], 2)
     assert (codes(taken), exit_code_of(taken[0])) == (["E-ADDRESS-IN-USE"], 5)
     assert "db1" in taken[0].what
+
+
+def test_an_address_in_quarantine_is_refused_on_its_network_only() -> None:
+    kept = Quarantined(network=1, ip="10.0.0.9", until="2026-03-02T12:00:00Z", why="web9 is gone")
+    held = replace(picture(), quarantine=(kept,))
+
+    (error,) = check(held, nics=("lan:10.0.0.9",))[1]
+    assert (error.code, exit_code_of(error)) == ("E-QUARANTINE", 5)
+    assert check(held, nics=("lan:10.0.0.8",))[1] == []
+    assert check(held, nics=("lab:10.0.0.9",))[1] == []

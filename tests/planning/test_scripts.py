@@ -14,6 +14,7 @@ from tashictl.model.steps import (
     Batch,
     PressPowerButton,
     PutImage,
+    PutReplica,
     PutSeed,
     QmpCommand,
     Step,
@@ -23,7 +24,7 @@ from tashictl.planning import scripts, shell
 from tests.planning import script_cases as cases
 
 # No NUL: neither an argument nor a shell variable can hold one; JSON text and settings have none.
-_OWN = {AwaitQmp, PressPowerButton, PutImage, PutSeed, QmpCommand}
+_OWN = {AwaitQmp, PressPowerButton, PutImage, PutReplica, PutSeed, QmpCommand}
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
 
 
@@ -52,6 +53,7 @@ def test_every_kind_of_step_has_a_text_or_is_the_controllers_own() -> None:
         PutImage(**cases.HOST, path="/a.part", size_bytes=1, sha256="0"),
         QmpCommand(**cases.AT, socket="/run/qmp.sock", command="stop"),
         PressPowerButton(**cases.AT, socket="/run/qmp.sock", timeout_s=1),
+        PutReplica(**cases.HOST, path="/a.part", size_bytes=1, sha256="0"),
         PutSeed(**cases.AT, path="/seed.iso.part", size_bytes=1, sha256="0"),
     ],
 )

@@ -1,6 +1,6 @@
 import pytest
 
-from tashictl.model.steps import AwaitQmp, PressPowerButton, PutImage, PutSeed, Step
+from tashictl.model.steps import AwaitQmp, PressPowerButton, PutImage, PutReplica, PutSeed, Step
 from tashictl.planning import summary
 from tests.planning.script_cases import AT, HOST, STEPS
 
@@ -8,6 +8,7 @@ EVERY: dict[str, Step] = {
     **STEPS,
     "await-qmp": AwaitQmp(**AT, socket=f"{AT['run_folder']}/qmp.sock"),
     "put-seed": PutSeed(**AT, path="/seed.iso.part", size_bytes=73_728, sha256="9f3a"),
+    "put-replica": PutReplica(**HOST, path="/state.json.part", size_bytes=4096, sha256="9f3a"),
     "put-image": PutImage(**HOST, path="/a.img.part", size_bytes=14_000_000, sha256="9f3a"),
 }
 WORDS = {
@@ -34,6 +35,10 @@ WORDS = {
     "release-host-shared": "claim",
     "remove-file": "a.img.part",
     "place-seed": "9f3a9f3a…",
+    "mark-fences": "epoch 3",
+    "make-replica-folder": "/replica",
+    "put-replica": "state.json.part",
+    "place-replica": "generation 41",
     "put-seed": "72",
     "put-image": "13.4 MiB",
 }

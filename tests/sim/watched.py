@@ -75,7 +75,8 @@ class WatchedRemote(SimRemote):
     ) -> Any:
         self._owner.alive("put")
         self.drop(host)
-        is_image = not path.endswith("/seed.iso.part")  # whose step the execution tells of
+        # The other ones' step tells of itself.
+        is_image = not path.endswith(("/seed.iso.part", "/replica/state.json.part"))
         if is_image:
             self._owner.moment("PutImage", Moment.BEFORE)
         reply = super().put(host, source, path, size_bytes, deadline_s)

@@ -17,14 +17,14 @@ def answer(host: SimHost, script: Script) -> bytes:
     values = {name: value.strip("'") for name, value in _VALUE.findall(script.text)}
     if look.is_asked(script):
         return look.answer(host, script.nonce, values)
-    parts = [_basics(host, values["L"]), _qemu(host), _images(host, values["IMAGES"])]
+    parts = [_basics(host, values["L"], values["C"]), _qemu(host), _images(host, values["IMAGES"])]
     if "\nsay B kvm\n" in script.text:
         parts.append("B kvm\nabsent\n")
     parts += _vms(host, values["L"], values["RUN"], values["C"])
     return "".join(f"\n@{script.nonce} {part}" for part in [*parts, "Z\n"]).encode()
 
 
-def _basics(host: SimHost, lib: str) -> str:
+def _basics(host: SimHost, lib: str, cluster: str) -> str:
     lines = [
         f"time {host.time_s}",
         f"boot_id {host.boot_id}",
@@ -35,7 +35,10 @@ def _basics(host: SimHost, lib: str) -> str:
         "bridge vmbr",
     ]
     claim = host.text(f"{lib}/cluster")
-    return "B basics\n" + "\n".join([*lines, *([f"cluster {claim}"] if claim else [])]) + "\n"
+    head = host.text(f"{lib}/{cluster}/replica/head").strip()
+    lines += [f"cluster {claim}"] if claim else []
+    lines += [f"replica {head}"] if head else []
+    return "B basics\n" + "\n".join(lines) + "\n"
 
 
 def _qemu(host: SimHost) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator
 
+from tashictl.adapters.sim import guarded
 from tashictl.adapters.sim.faults import Moment
+from tashictl.adapters.sim.guarded import Refused
 from tashictl.adapters.sim.host import File, NoSpace, Pace, SimHost
 from tashictl.adapters.sim.steps import Body, Died
 from tashictl.model.script import Script
@@ -22,10 +24,6 @@ _HANG_S = 1e6
 TIMED_OUT = 124  # timeout(1)
 
 Reached = Callable[["Run", Step, Moment], str | None]
-
-
-class Refused(Exception):
-    """The fence did not let the script begin."""
 
 
 class Run:
@@ -83,12 +81,15 @@ class Run:
     # -- the script's text
 
     def _carry_out(self) -> Pace:
-        fence = self.script.fence
-        if fence is None:
-            raise ValueError("a changing script without a fence")
+        fence, guard = self.script.fence, self.script.guard
         try:
-            yield from self._fence(fence)
-            self._manifest(fence)
+            if guard is not None:
+                yield from guarded.let_in(self.host, guard, self)
+            elif fence is not None:
+                yield from self._fence(fence)
+                self._manifest(fence)
+            else:
+                raise ValueError("a changing script without a fence")
         except Refused as refused:
             self.refused = True
             self._say("R", *refused.args)
@@ -102,11 +103,17 @@ class Run:
                 break
         self._say("Z")
 
-    def _step(self, index: str, step: Step, fence: Fence) -> Generator[float, None, bool]:
+    def _step(self, index: str, step: Step, fence: Fence | None) -> Generator[float, None, bool]:
         frame = f"{index} {step.name}"
         self._try_mark(fence, f"{frame} begun")
         self._say("B", frame)
-        body = Body(self.host, step, fence)
+        guard = self.script.guard
+        body: guarded.GuardedBody | Body
+        if fence is not None:
+            body = Body(self.host, step, fence)
+        else:
+            assert guard is not None
+            body = guarded.GuardedBody(self.host, step, guard, self)
         rc = 0
         try:
             yield from self._with_faults(body, step)
@@ -121,7 +128,7 @@ class Run:
         yield 0.0
         return rc == 0
 
-    def _with_faults(self, body: Body, step: Step) -> Pace:
+    def _with_faults(self, body: Body | guarded.GuardedBody, step: Step) -> Pace:
         kind = self._reached(self, step, Moment.SENT)
         if kind == "fail":
             raise Died("made to fail")
@@ -197,8 +204,8 @@ class Run:
         line = f"{fence.epoch} {fence.operation} {fence.attempt} {what}"
         self.host.overwrite(self.host.fence_path(fence), f"{line:<79}\n")
 
-    def _try_mark(self, fence: Fence, what: str) -> None:
-        if self.host.fence_path(fence) not in self.host.files:
+    def _try_mark(self, fence: Fence | None, what: str) -> None:
+        if fence is None or self.host.fence_path(fence) not in self.host.files:
             return  # the host was released: its folder is gone
         try:
             self._mark(fence, what)

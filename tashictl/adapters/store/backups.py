@@ -11,6 +11,7 @@ from tashictl.errors import InvalidRequest, TashiError
 
 BACKUP_FOLDER = "backups"
 REPLACED = "before-restore"
+BEFORE_REBUILD = "before-rebuild"
 _ROTATING = re.compile(r"(\d{8,})-(\d{8}T\d{6}Z)\.json")
 _NAMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
 
@@ -47,12 +48,12 @@ def save(raw: bytes, folder: str, name: str) -> str:
     return path
 
 
-def set_aside(path: str, folder: str, now: datetime) -> str | None:
+def set_aside(path: str, folder: str, now: datetime, why: str = REPLACED) -> str | None:
     """Keep the file at `path`, whatever is in it, as a backup; None when there is no file."""
     raw = files.read_file(path)
     if raw is None:
         return None
-    name = base = f"{REPLACED}-{_stamp(now)}"
+    name = base = f"{why}-{_stamp(now)}"
     serial = 1
     while files.exists(f"{folder}/{name}.json"):
         serial += 1

@@ -74,8 +74,9 @@ def _backups(folder: str, ladder: Ladder) -> Iterator[Finding]:
             read_state(path, ladder)
             whole += 1
         except TashiError as error:
-            # What a restore replaced is kept because it may be damaged.
-            replaced = f"/{backups.REPLACED}" in path
+            # What a restore or a rebuild replaced is kept because it may be damaged.
+            name = path.rpartition("/")[2]
+            replaced = name.startswith((backups.REPLACED, backups.BEFORE_REBUILD))
             severity = "note" if replaced else "warning"
             yield Finding(id="state-backup", severity=severity, evidence=str(error))
     evidence = f"{len(paths)} backups, {whole} of them whole"
@@ -148,6 +149,8 @@ def _operations(
                 " it is an old copy",
                 remedy="tashictl state rebuild",
             )
+        elif header.epoch < state.meta.epoch:
+            continue  # whatever became of it, the rebuild has seen it
         elif view.ended is None and not view.alive and header.vm and header.id not in named:
             yield Finding(
                 id="journal-without-record",

@@ -45,7 +45,7 @@ def create(folder: str, cluster: str, ladder: Ladder = LADDER) -> None:
 
 def _empty(cluster: str, ladder: Ladder) -> bytes:
     meta = Meta(schema=ladder.schema, min_writer=ladder.min_writer, cluster=cluster)
-    tables = {"meta": {META_ID: meta}, "vms": {}, "hosts": {}, "images": {}}
+    tables = {"meta": {META_ID: meta}, "vms": {}, "hosts": {}, "images": {}, "quarantine": {}}
     return sealed(msgspec.json.encode(tables), ladder.schema, ladder.min_writer)
 
 

@@ -3,7 +3,7 @@ r"""The form of the state file, and the reader that needs no more than that.
 The file is one line of JSON, the seal, then the body, one JSON object of TinyDB's tables::
 
     {"format":"tashictl-state","schema":1,"min_writer":1,"size":1234,"sha256":"…"}
-    {"meta":{"1":{…}},"vms":{"1":{…}},"hosts":{"1":{…}},"images":{"1":{…}}}
+    {"meta":{"1":{…}},"vms":{"1":{…}},"hosts":{"1":{…}},"images":{"1":{…}},…}
 
 `size` is the body's in bytes; `sha256` is over ``schema min_writer size\n`` and the body. These
 five fields mean the same in every schema to come, so that damage is told from a newer version.
@@ -25,14 +25,17 @@ from tashictl.adapters.store.upgrade import LADDER, Ladder, Tables
 from tashictl.errors import InvalidRequest, NotPermitted, OperationFailed
 from tashictl.model.host import HostRecord
 from tashictl.model.image import Image
-from tashictl.model.state import Meta, State
+from tashictl.model.state import Meta, Quarantined, State
 from tashictl.model.vm import Vm
 
 STATE_FILE = "tashi.json"
 FORMAT = "tashictl-state"
 META_ID = 1
 _LARGE = 4 << 20  # from some 2,500 VMs on, memory matters more than a quarter of a second
-HINT = "see what is wrong: tashictl state check; go back to a copy: tashictl state restore"
+HINT = (
+    "make it anew from the hosts: tashictl state rebuild;"
+    " or go back to a copy: tashictl state restore; see what is wrong: tashictl state check"
+)
 
 
 class Seal(Struct, frozen=True, kw_only=True):
@@ -52,6 +55,7 @@ class Body(Struct, frozen=True, kw_only=True):
     vms: dict[int, Vm] = {}
     hosts: dict[int, HostRecord] = {}
     images: dict[int, Image] = {}
+    quarantine: dict[int, Quarantined] = {}
 
 
 _BODY = msgspec.json.Decoder(Body)
@@ -68,6 +72,7 @@ class Stored(Struct, frozen=True, kw_only=True):
     state: State
     host_ids: dict[str, int]
     image_ids: dict[str, int]
+    quarantine_ids: dict[str, int] = {}
     tables: Tables | None = None
 
     @property
@@ -95,7 +100,8 @@ def read_stored(path: str, ladder: Ladder = LADDER, known: Stored | None = None)
             "E-NO-CLUSTER",
             f"there is no state database {path}",
             cause="the cluster directory was not set up, or the file was removed",
-            hint="set it up: tashictl init; or go back to a copy: tashictl state restore",
+            hint="set it up: tashictl init; if it was lost: tashictl state rebuild,"
+            " or go back to a copy: tashictl state restore",
         )
     return parse(raw, path, ladder, known)
 
@@ -136,9 +142,11 @@ def parse(raw: bytes, path: str, ladder: Ladder = LADDER, known: Stored | None =
             vms=decoded.vms,
             hosts={host.name: host for host in decoded.hosts.values()},
             images={image.name: image for image in decoded.images.values()},
+            quarantine={found.key: found for found in decoded.quarantine.values()},
         ),
         host_ids={host.name: key for key, host in decoded.hosts.items()},
         image_ids={image.name: key for key, image in decoded.images.items()},
+        quarantine_ids={found.key: key for key, found in decoded.quarantine.items()},
         tables=tables,
     )
 

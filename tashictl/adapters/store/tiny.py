@@ -30,11 +30,12 @@ from tashictl.adapters.store.upgrade import LADDER, Ladder
 from tashictl.errors import InvalidRequest, OperationFailed
 from tashictl.model.host import HostRecord
 from tashictl.model.image import Image
-from tashictl.model.state import Meta, State
+from tashictl.model.state import Meta, Quarantined, State
 from tashictl.model.vm import Vm
 
 _AT_ONCE = 1000
-_T = TypeVar("_T", Meta, Vm, HostRecord, Image)
+_NAMED = ("hosts", "images", "quarantine")  # tables whose documents have ids of their own
+_T = TypeVar("_T", Meta, Vm, HostRecord, Image, Quarantined)
 
 
 class TinyStore:
@@ -229,6 +230,15 @@ class TinyTransaction:
         """Remove an image if it is there."""
         self._replace(images=_without(self._state.images, name))
 
+    def put_quarantine(self, found: Quarantined) -> None:
+        """Add or replace an address in quarantine, by network and address; raises as `put_vm`."""
+        kept = _storable(found, f"address {found.ip}")
+        self._replace(quarantine={**self._state.quarantine, kept.key: kept})
+
+    def remove_quarantine(self, key: str) -> None:
+        """Give an address free if it is in quarantine."""
+        self._replace(quarantine=_without(self._state.quarantine, key))
+
     def seal(self) -> tuple[bytes, bytes] | None:
         """The seal and the body of the new file, or None when nothing was changed.
 
@@ -246,32 +256,34 @@ class TinyTransaction:
         meta = _storable(self._state.meta, "the counters")
         _rewrite(database, "meta", [META_ID], {META_ID: meta})
         self._apply(database, "vms", {vm_id: vm_id for vm_id in (*old.vms, *new.vms)})
-        self._apply(database, "hosts", self._host_ids())
-        self._apply(database, "images", self._image_ids())
+        for table in _NAMED:
+            self._apply(database, table, self._ids(table))
         body = storage.body()
         return seal_line(body, schema, min_writer), body
 
     def sealed_as(self, seal: bytes) -> Stored:
         """What a reader of the new file with that seal will find there; without its bytes."""
-        hosts, images, new = self._host_ids(), self._image_ids(), self._state
+        new = self._state
+        ids = {table: self._ids(table) for table in _NAMED}
+        tables = {table: _ordered(getattr(new, table), ids[table]) for table in _NAMED}
+        kept = {t: {name: ids[t][name] for name in tables[t]} for t in _NAMED}
         return Stored(
             seal=msgspec.json.decode(seal, type=Seal),
             raw=b"",
-            state=msgspec.structs.replace(
-                new,
-                vms=dict(sorted(new.vms.items())),
-                hosts=_ordered(new.hosts, hosts),
-                images=_ordered(new.images, images),
-            ),
-            host_ids={name: hosts[name] for name in new.hosts},
-            image_ids={name: images[name] for name in new.images},
+            state=msgspec.structs.replace(new, vms=dict(sorted(new.vms.items())), **tables),
+            host_ids=kept["hosts"],
+            image_ids=kept["images"],
+            quarantine_ids=kept["quarantine"],
         )
 
-    def _host_ids(self) -> dict[str, int]:
-        return _numbered(self._stored.host_ids, self._state.hosts)
-
-    def _image_ids(self) -> dict[str, int]:
-        return _numbered(self._stored.image_ids, self._state.images)
+    def _ids(self, table: str) -> dict[str, int]:
+        """The document ids of a table of names, as they were and as they will be."""
+        old = {
+            "hosts": self._stored.host_ids,
+            "images": self._stored.image_ids,
+            "quarantine": self._stored.quarantine_ids,
+        }
+        return _numbered(old[table], getattr(self._state, table))
 
     def _apply(self, database: TinyDB, table: str, ids: dict[Any, int]) -> None:
         """Hand the changes of one table to TinyDB; `ids` are the document ids, by key."""

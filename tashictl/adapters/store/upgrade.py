@@ -42,4 +42,9 @@ def _from_1(tables: Tables) -> Tables:
     return tables
 
 
-LADDER = Ladder(schema=STATE_SCHEMA, min_writer=MIN_WRITER, upgrades={1: _from_1})
+def _from_2(tables: Tables) -> Tables:
+    """3 added the quarantine of addresses, which an older version would give out."""
+    return {**tables, "quarantine": {}}
+
+
+LADDER = Ladder(schema=STATE_SCHEMA, min_writer=MIN_WRITER, upgrades={1: _from_1, 2: _from_2})
