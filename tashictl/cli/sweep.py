@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from tashictl.cli import commands, desk, output, sweep_text
 from tashictl.cli.options import Globals
-from tashictl.errors import FaultsFound, InvalidRequest, PartialResult
+from tashictl.errors import FaultsFound, InvalidRequest, PartialResult, TashiError
 
 if TYPE_CHECKING:
     from tashictl.cli.desk import Desk
+    from tashictl.model.event import Problem
     from tashictl.ops.context import Context
     from tashictl.ops.ports import World
     from tashictl.ops.ports_sweep import Books
@@ -106,15 +108,26 @@ def _once(face: Globals, done: Round, books: Books, quiet: bool) -> int:
         return PartialResult.exit_code if open_ else 0
     shown = open_
     if quiet:
-        fresh = {p.id for p in books.book.untold(REMIND_S, done.at)}
-        shown = [p for p in open_ if p.id in fresh]
+        shown = _fresh(books, open_, done.at)
     lines = sweep_text.lines(face, done, shown, quiet)
     if lines:
         output.write(face, "".join(f"{line}\n" for line in lines))
     elif face.streams.stdout.isatty():
         output.say(face, sweep_text.well(done))
-    books.book.told([p.id for p in shown], done.at)
+    with suppress(TashiError):  # a book that cannot be written is one of the problems by now
+        books.book.told([p.id for p in shown], done.at)
     return PartialResult.exit_code if open_ else 0
+
+
+def _fresh(books: Books, found: list[Problem], at: str) -> list[Problem]:
+    """Those that were not told before; all, where the book cannot say."""
+    try:
+        fresh = {p.id for p in books.book.untold(REMIND_S, at)}
+    except TashiError:
+        return found
+    # What the book itself could not take in is in no book.
+    known = books.book.problems().keys()
+    return [p for p in found if p.id in fresh or p.id not in known]
 
 
 def _dry(face: Globals, world: World, context: Context, wish: Wish) -> int:

@@ -54,12 +54,13 @@ def close(world: World, books: Books, scene: Scene, verdict: Verdict, done: Iter
     problems += _measured(books, scene)
     events = [*verdict.events, *_deeds(scene, tried)]
     try:
-        looked_at = _looked_at(books, scene)
+        looked_at, is_damaged = _looked_at(books, scene)
         new, gone = books.book.settle(problems, looked_at, scene.leads, scene.now)
+        begun = books.book.events(limit=1) if is_damaged else ()  # it says what became of the old
         failed = {p.id for p in new if p.id.startswith("repair:")}
         events += [_failed(scene, p) for p in problems if p.id in failed]
         events += [_over(scene, p) for p in gone]
-        written = books.book.write(_signed(events, actor))
+        written = (*begun, *books.book.write(_signed(events, actor)))
         every = tuple(books.book.problems().values())
     except TashiError as error:
         lost = Problem(id="book", severity=Severity.ERROR, text=str(error), hint=error.hint)
@@ -75,13 +76,20 @@ def _signed(events: Iterable[Event], actor: str) -> list[Event]:
     ]
 
 
-def _looked_at(books: Books, scene: Scene) -> set[str]:
-    """The hosts whose look decides: those that were seen, and those that are no more."""
+def _looked_at(books: Books, scene: Scene) -> tuple[set[str], bool]:
+    """The hosts whose look decides: those that were seen, and those that are no more.
+
+    Also whether the book could not be read: the next thing that is written sets a damaged one
+    aside, or says what is the matter.
+    """
     found = {host for host in scene.asked if scene.looked_at(host) is not None}
-    if scene.leads:
+    if not scene.leads:
+        return found, False
+    try:
         scopes = {p.scope for p in books.book.problems().values() if p.scope is not None}
-        found |= scopes - scene.state.hosts.keys()
-    return found
+    except TashiError:
+        return found, True
+    return found | (scopes - scene.state.hosts.keys()), False
 
 
 def _standing(problems: Iterable[Problem], done: Iterable[Done]) -> Iterator[Problem]:
