@@ -10,6 +10,7 @@ import click
 from tashictl.cli import commands, desk, output, sweep_text
 from tashictl.cli.options import Globals
 from tashictl.errors import FaultsFound, InvalidRequest, PartialResult, TashiError
+from tashictl.model.event import Severity
 
 if TYPE_CHECKING:
     from tashictl.cli.desk import Desk
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tashictl.ops.ports import World
     from tashictl.ops.ports_sweep import Books
     from tashictl.ops.sweep import Round, Wish
+    from tashictl.planning.verdict import Verdict
 
 _LEAST_WATCH_S = 2.0
 _LEAST_S = 5.0
@@ -43,7 +45,7 @@ def command(
     context = wiring.context_of(at)
     with wiring.world_of(at) as world:
         if face.dry_run:
-            return _dry(face, world, context, wish)
+            return _dry(at, world, context, wish)
         books = wiring.books_of(at)
         if every_s is None:
             return _once(face, _sweep(face, world, context, books, wish), books, quiet)
@@ -130,15 +132,36 @@ def _fresh(books: Books, found: list[Problem], at: str) -> list[Problem]:
     return [p for p in found if p.id in fresh or p.id not in known]
 
 
-def _dry(face: Globals, world: World, context: Context, wish: Wish) -> int:
+def _dry(at: Desk, world: World, context: Context, wish: Wish) -> int:
     from tashictl.ops import sweep as ops
 
+    face = at.face
     scene, verdict = ops.decide(world, context, wish)
+    open_ = _still_open(at, verdict)
     if face.for_people:
-        found = sweep_text.dry_lines(face, scene, verdict)
+        found = sweep_text.dry_lines(face, scene, verdict, open_)
         output.write(face, "".join(f"{line}\n" for line in found))
     else:
         output.emit_record(face, sweep_text.dry_record(scene, verdict), (), name=scene.now)
     if verdict.brake and not face.yes:
         return FaultsFound.exit_code
-    return PartialResult.exit_code if verdict.problems else 0
+    return PartialResult.exit_code if open_ else 0
+
+
+def _still_open(at: Desk, verdict: Verdict) -> list[Problem]:
+    """What somebody would have to look at behind a real round, as far as that can be known."""
+    from tashictl.adapters.book import ReadOnlyBook
+    from tashictl.adapters.clock import SystemClock
+    from tashictl.ops import sweep_books
+
+    try:
+        known = ReadOnlyBook(at.state_folder, SystemClock().now).problems()
+    except TashiError:
+        known = {}
+    right = {repair.target for repair in verdict.repairs}
+    return [
+        problem
+        for problem in sweep_books.standing(verdict.problems, right)
+        if problem.severity is not Severity.NOTE
+        and (problem.id not in known or known[problem.id].acked_at is None)
+    ]

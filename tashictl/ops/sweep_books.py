@@ -5,7 +5,7 @@ A book that cannot be written is itself a problem, and never keeps a round from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -50,7 +50,8 @@ def close(world: World, books: Books, scene: Scene, verdict: Verdict, done: Iter
     """Write the books of a round that was done."""
     tried = tuple(done)
     actor = world.who.controller()
-    problems = [*_standing(verdict.problems, tried), *_failures(tried)]
+    right = {one.repair.target for one in tried if one.error is None and one.text}
+    problems = [*standing(verdict.problems, right), *_failures(tried)]
     problems += _measured(books, scene)
     events = [*verdict.events, *_deeds(scene, tried)]
     try:
@@ -92,9 +93,8 @@ def _looked_at(books: Books, scene: Scene) -> tuple[set[str], bool]:
     return found | (scopes - scene.state.hosts.keys()), False
 
 
-def _standing(problems: Iterable[Problem], done: Iterable[Done]) -> Iterator[Problem]:
-    """What was found, without what has been put right since then."""
-    right = {one.repair.target for one in done if one.error is None and one.text}
+def standing(problems: Iterable[Problem], right: Collection[str]) -> Iterator[Problem]:
+    """What was found, without what has been put right since then: `right` are its targets."""
     for problem in problems:
         kind = problem.id.partition(":")[0]
         if problem.vm not in right or kind not in ("vm-exited", "operation"):
