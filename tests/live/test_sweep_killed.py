@@ -179,7 +179,8 @@ def test_shards_side_by_side_see_all_hosts_together(lab: Lab, cluster: Tashictl)
     lab.host("h1").run("kill -9 $(cat /run/tashi/*/*/qemu.pid)", check=True)
     both = [cluster.start("sweep", "--shard", f"{n}/2", "-o", "json") for n in (1, 2)]
     found = [ended(process) for process in both]
-    assert sorted(result.rc for result in found) == [0, 4], [str(r) for r in found]
+    # The one that ends last may tell what the other has found: they have one book.
+    assert sorted(result.rc for result in found) in ([0, 4], [4, 4]), [str(r) for r in found]
     assert sum(result.json()["hosts"]["asked"] for result in found) == 3
     after = {vm["name"]: vm["observed"]["at"] for vm in invariants.records(cluster)}
     assert all(after[name] > before[name] for name in before)
