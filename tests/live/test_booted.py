@@ -183,7 +183,7 @@ def test_where_it_is_wished_a_sweep_starts_again_what_ended_with_its_host(
 ) -> None:
     made = record(tashictl, "web1")
     before = host.run(f"stat -c %i {disk_of(made)}", check=True).stdout
-    boots = host.run(f"grep -c BOOTED {log_of(made)}").stdout
+    boots = int(host.run(f"grep -c BOOTED {log_of(made)}").stdout)
 
     swept = tashictl.run("sweep", "-o", "json", env=RESTART).json()
 
