@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from tashictl.cli import commands, desk, output, sweep_text
 from tashictl.cli.options import Globals
-from tashictl.errors import FaultsFound, InvalidRequest, PartialResult
+from tashictl.errors import FaultsFound, InvalidRequest, PartialResult, TashiError
+from tashictl.model.event import Severity
 
 if TYPE_CHECKING:
     from tashictl.cli.desk import Desk
+    from tashictl.model.event import Problem
     from tashictl.ops.context import Context
     from tashictl.ops.ports import World
     from tashictl.ops.ports_sweep import Books
     from tashictl.ops.sweep import Round, Wish
+    from tashictl.planning.verdict import Verdict
 
 _LEAST_WATCH_S = 2.0
 _LEAST_S = 5.0
@@ -41,7 +45,7 @@ def command(
     context = wiring.context_of(at)
     with wiring.world_of(at) as world:
         if face.dry_run:
-            return _dry(face, world, context, wish)
+            return _dry(at, world, context, wish)
         books = wiring.books_of(at)
         if every_s is None:
             return _once(face, _sweep(face, world, context, books, wish), books, quiet)
@@ -106,26 +110,58 @@ def _once(face: Globals, done: Round, books: Books, quiet: bool) -> int:
         return PartialResult.exit_code if open_ else 0
     shown = open_
     if quiet:
-        fresh = {p.id for p in books.book.untold(REMIND_S, done.at)}
-        shown = [p for p in open_ if p.id in fresh]
+        shown = _fresh(books, open_, done.at)
     lines = sweep_text.lines(face, done, shown, quiet)
     if lines:
         output.write(face, "".join(f"{line}\n" for line in lines))
     elif face.streams.stdout.isatty():
         output.say(face, sweep_text.well(done))
-    books.book.told([p.id for p in shown], done.at)
+    with suppress(TashiError):  # a book that cannot be written is one of the problems by now
+        books.book.told([p.id for p in shown], done.at)
     return PartialResult.exit_code if open_ else 0
 
 
-def _dry(face: Globals, world: World, context: Context, wish: Wish) -> int:
+def _fresh(books: Books, found: list[Problem], at: str) -> list[Problem]:
+    """Those that were not told before; all, where the book cannot say."""
+    try:
+        fresh = {p.id for p in books.book.untold(REMIND_S, at)}
+    except TashiError:
+        return found
+    # What the book itself could not take in is in no book.
+    known = books.book.problems().keys()
+    return [p for p in found if p.id in fresh or p.id not in known]
+
+
+def _dry(at: Desk, world: World, context: Context, wish: Wish) -> int:
     from tashictl.ops import sweep as ops
 
+    face = at.face
     scene, verdict = ops.decide(world, context, wish)
+    open_ = _still_open(at, verdict)
     if face.for_people:
-        found = sweep_text.dry_lines(face, scene, verdict)
+        found = sweep_text.dry_lines(face, scene, verdict, open_)
         output.write(face, "".join(f"{line}\n" for line in found))
     else:
         output.emit_record(face, sweep_text.dry_record(scene, verdict), (), name=scene.now)
     if verdict.brake and not face.yes:
         return FaultsFound.exit_code
-    return PartialResult.exit_code if verdict.problems else 0
+    return PartialResult.exit_code if open_ else 0
+
+
+def _still_open(at: Desk, verdict: Verdict) -> list[Problem]:
+    """What somebody would have to look at behind a real round, as far as that can be known."""
+    from tashictl.adapters.book import ReadOnlyBook
+    from tashictl.adapters.clock import SystemClock
+    from tashictl.ops import sweep_books
+
+    try:
+        known = ReadOnlyBook(at.state_folder, SystemClock().now).problems()
+    except TashiError:
+        known = {}
+    right = {repair.target for repair in verdict.repairs}
+    return [
+        problem
+        for problem in sweep_books.standing(verdict.problems, right)
+        if problem.severity is not Severity.NOTE
+        and (problem.id not in known or known[problem.id].acked_at is None)
+    ]

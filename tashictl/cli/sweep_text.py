@@ -125,7 +125,7 @@ def record(done: Round) -> dict[str, object]:
     }
 
 
-def dry_lines(face: Globals, scene: Scene, verdict: Verdict) -> list[str]:
+def dry_lines(face: Globals, scene: Scene, verdict: Verdict, open_: Iterable[Problem]) -> list[str]:
     """What a round would write down, do and tell."""
     width = options.width_of(face.streams.stdout, face.streams.env)
     paint = options.paint_for(face.streams.stdout, face.color, face.streams.env)
@@ -138,7 +138,7 @@ def dry_lines(face: Globals, scene: Scene, verdict: Verdict) -> list[str]:
     for repair in verdict.repairs:
         where = f" on {repair.host}" if repair.host else ""
         found.append(f"would {repair.kind.value}  {repair.target}{where}: {repair.why}")
-    for problem in verdict.problems:
+    for problem in open_:
         found += _problem_lines(problem, scene.now, width, paint)
     return [*found, "nothing was changed"]
 

@@ -126,8 +126,9 @@ class Sighting(Struct, frozen=True, kw_only=True):
     claim and replica are None then.
     `claim` is (cluster, epoch, counter), None on a host that nobody claims. `replica` is
     (epoch, generation, digest) of the copy of the state that lies there. `hidden` says that /proc
-    hides other users' processes, so that what is not seen may still run. `busy`: another probe
-    has been running there for so long (s) that this one did not begin; nothing else is then true.
+    hides other users' processes, or that folders of VMs are closed to the login, so that what is
+    not seen may still run. `busy`: another probe has been running there for so long (s) that this
+    one did not begin; nothing else is then true.
     """
 
     at: str

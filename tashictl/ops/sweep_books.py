@@ -5,7 +5,7 @@ A book that cannot be written is itself a problem, and never keeps a round from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -52,16 +52,18 @@ def close(world: World, books: Books, scene: Scene, verdict: Verdict, done: Iter
     """Write the books of a round that was done."""
     tried = tuple(done)
     actor = world.who.controller()
-    problems = [*_standing(verdict.problems, tried), *_failures(tried)]
+    right = {one.repair.target for one in tried if one.error is None and one.text}
+    problems = [*standing(verdict.problems, right), *_failures(tried)]
     problems += _measured(books, scene)
     events = [*verdict.events, *_deeds(scene, tried)]
     try:
-        looked_at = _looked_at(books, scene)
+        looked_at, is_damaged = _looked_at(books, scene)
         new, gone = books.book.settle(problems, looked_at, scene.leads, scene.now)
+        begun = books.book.events(limit=1) if is_damaged else ()  # it says what became of the old
         failed = {p.id for p in new if p.id.startswith("repair:")}
         events += [_failed(scene, p) for p in problems if p.id in failed]
         events += [_over(scene, p) for p in gone]
-        written = books.book.write(_signed(events, actor))
+        written = (*begun, *books.book.write(_signed(events, actor)))
         every = tuple(books.book.problems().values())
     except TashiError as error:
         lost = Problem(id="book", severity=Severity.ERROR, text=str(error), hint=error.hint)
@@ -77,18 +79,24 @@ def _signed(events: Iterable[Event], actor: str) -> list[Event]:
     ]
 
 
-def _looked_at(books: Books, scene: Scene) -> set[str]:
-    """The hosts whose look decides: those that were seen, and those that are no more."""
+def _looked_at(books: Books, scene: Scene) -> tuple[set[str], bool]:
+    """The hosts whose look decides: those that were seen, and those that are no more.
+
+    Also whether the book could not be read: the next thing that is written sets a damaged one
+    aside, or says what is the matter.
+    """
     found = {host for host in scene.asked if scene.looked_at(host) is not None}
-    if scene.leads:
+    if not scene.leads:
+        return found, False
+    try:
         scopes = {p.scope for p in books.book.problems().values() if p.scope is not None}
-        found |= scopes - scene.state.hosts.keys()
-    return found
+    except TashiError:
+        return found, True
+    return found | (scopes - scene.state.hosts.keys()), False
 
 
-def _standing(problems: Iterable[Problem], done: Iterable[Done]) -> Iterator[Problem]:
-    """What was found, without what has been put right since then."""
-    right = {one.repair.target for one in done if one.error is None and one.text}
+def standing(problems: Iterable[Problem], right: Collection[str]) -> Iterator[Problem]:
+    """What was found, without what has been put right since then: `right` are its targets."""
     for problem in problems:
         kind = problem.id.partition(":")[0]
         if problem.vm not in right or kind not in ("vm-exited", "operation"):

@@ -169,6 +169,8 @@ def _facts(
 def _is_changed(record: HostRecord, sighting: Sighting | None, cluster: str) -> bool:
     if sighting is None or sighting.busy_s is not None or not sighting.fingerprint:
         return False
+    if sighting.hidden:  # its images would be hidden too, and taken for gone
+        return False
     if sighting.claim is not None and sighting.claim[0] != cluster:
         return False
     mounts = sighting.host.mounts if sighting.host is not None else ()

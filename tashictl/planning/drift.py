@@ -38,6 +38,7 @@ class Look(Struct, frozen=True, kw_only=True):
     """What was seen of the VMs of one host, by uuid; `booted` is ISO-8601 UTC, None if unknown.
 
     `dim`: their folders lie on a mount that hangs, so that one which is not there is not gone.
+    `hidden`: the login may not see everything, so that one which is not seen alive may be.
     """
 
     at: str
@@ -45,6 +46,14 @@ class Look(Struct, frozen=True, kw_only=True):
     booted: str | None
     vms: Mapping[str, There]
     dim: bool = False
+    hidden: bool = False
+
+    def tells_of(self, uuid: str) -> bool:
+        """Whether it says anything of a VM."""
+        there = self.vms.get(uuid)
+        if there is not None and there.alive:
+            return True
+        return not self.hidden and not (self.dim and there is None)
 
 
 def look_of(facts: HostFacts) -> Look:
@@ -67,6 +76,7 @@ def look_at(sighting: Sighting, booted: str | None, said: Mapping[str, Seen]) ->
             if vm.alive or vm.folder
         },
         dim=is_dim(sighting),
+        hidden=sighting.hidden,
     )
 
 
@@ -85,7 +95,7 @@ def seen(vms: Iterable[Vm], look: Look | None, now: str) -> tuple[Vm, ...]:
     for vm in vms:
         if vm.operation is not None or vm.wanted is Wanted.ABSENT or vm.host is None:
             continue
-        if look is not None and look.dim and vm.uuid not in look.vms:
+        if look is not None and not look.tells_of(vm.uuid):
             continue
         after = _lost(vm, now) if look is None else _met(vm, look.vms.get(vm.uuid), look)
         if after != vm:

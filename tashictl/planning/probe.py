@@ -85,7 +85,9 @@ done; fi
 for d in "$RUN/$C"/*-*/; do [ -d "$d" ] || continue
   d=${d%/}; U=${d##*/}; if [ "$LIB" = 0 ]; then vm - 1; elif [ ! -d "$L/$C/$U" ]; then vm 0 1; fi
 done
-readable() { [ ! -d "$1" ] || { [ -r "$1" ] && [ -x "$1" ]; } || HIDDEN=1; }
+readable() { # folder; where it is not to be seen, what is above it may be what hides it
+  d=$1; while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
+  [ -x "${d:-/}" ] && { [ "$d" != "$1" ] || [ -r "$d" ]; } || HIDDEN=1; }
 readable "$RUN/$C"; [ "$LIB" = 0 ] || readable "$L/$C"; [ -e /proc/1/stat ] || HIDDEN=1
 say B host; [ -z "$HIDDEN" ] || echo hidden
 for b in /sys/class/net/*; do n=${b##*/}

@@ -139,6 +139,10 @@ def _faults(scene: Scene, name: str, sighting: Sighting) -> Iterator[Problem]:
         hint = f"tashictl host remove {name} --force, or free it there first"
         yield replace(_problem("host-foreign", name, text), hint=hint, severity=Severity.ERROR)
         return
+    if sighting.hidden:
+        text = f"{name}: its login may not see all that runs there; a VM that it does not see is "
+        text += "not taken for gone"
+        yield replace(_problem("host-hidden", name, text), severity=Severity.ERROR)
     if abs(sighting.clock_offset_s) >= CLOCK_S:
         way = "fast" if sighting.clock_offset_s > 0 else "slow"
         off = show_seconds(abs(sighting.clock_offset_s))

@@ -59,6 +59,8 @@ def of(scene: Scene, after: Mapping[int, Vm]) -> tuple[tuple[Vm, ...], Strange]:
             # One that was known before the look has been removed since.
             if sample.uuid in before or (sample.uuid in alive and not sample.alive):
                 continue
+            if sighting.hidden and not sample.alive:
+                continue
             found = _adopted(scene, host, sighting, sample, {**after, **taken})
         elif vm.host != host and sample.alive and vm.operation is None:
             found = _moved(scene, host, sighting, sample, vm)

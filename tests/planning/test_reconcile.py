@@ -67,6 +67,18 @@ def test_a_vm_that_ended_unasked_is_exited_with_how_it_ended_and_its_last_words(
     assert repairs(verdict) == []
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_where_the_login_may_not_see_everything_nothing_is_gone(there: bool) -> None:
+    vms = (sample(vm(1), alive=False), sample(vm(4))) if there else (sample(vm(4)),)
+    look = sighting(*vms, sample(vm(7), alive=False), hidden=True)
+
+    verdict = reconcile.judge(scene([vm(1), vm(4)], {"node1": look}))
+
+    assert [one.name for one in verdict.vms] == ["web4"]
+    assert ids(verdict) == ["host-hidden:node1"]
+    assert kinds(verdict) == []
+
+
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
