@@ -18,8 +18,10 @@ from functools import partial
 from msgspec.structs import replace
 
 from tashictl.adapters import files, qmp
+from tashictl.adapters.book import SqliteBook
+from tashictl.adapters.history import SqliteHistory
 from tashictl.adapters.journals import FileJournals
-from tashictl.adapters.locks import FileLocks
+from tashictl.adapters.locks import FileLocks, FileSweepLocks
 from tashictl.adapters.sim.faults import FaultPoints, Injector, Killed, Moment, Planned
 from tashictl.adapters.sim.host import File, SimHost
 from tashictl.adapters.sim.remote import Network
@@ -36,6 +38,8 @@ from tashictl.model.steps import Step
 from tashictl.ops import host as host_ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
+from tashictl.ops.ports_sweep import Books
+from tashictl.ops.sweep import Round
 from tests.sim.commits import Commits
 from tests.sim.doubles import NoTrust, Quiet, SimDice, SimSeeds, SimWho
 from tests.sim.things import (
@@ -48,7 +52,7 @@ from tests.sim.things import (
     scratch_root,
 )
 from tests.sim.verbs import Verbs
-from tests.sim.watched import WatchedJournals, WatchedRemote, WatchedStore
+from tests.sim.watched import WatchedBook, WatchedJournals, WatchedRemote, WatchedStore
 
 
 class Cluster:
@@ -98,7 +102,7 @@ class Cluster:
         """The world is well again; what is under way stays under way."""
         self.disk_full = False
         for host in self.hosts:
-            host.reachable, host.full, host.mute, host.deaf = True, False, False, False
+            host.heal()
 
     def run_out(self) -> None:
         """All scripts come to their ends."""
@@ -129,7 +133,8 @@ class Controller(Verbs):
         timeline = cluster.timeline
         who = SimWho(name)
         locks = FileLocks(f"{cluster.folder}/locks", timeline, who.controller(), 10.0)
-        self.store = WatchedStore(self, TinyStore(cluster.folder, locks, timeline, 2))
+        self.unwatched_store = TinyStore(cluster.folder, locks, timeline, 2)
+        self.store = WatchedStore(self, self.unwatched_store)
         self.journals = WatchedJournals(self, FileJournals(f"{cluster.folder}/journal", timeline))
         self.remote = WatchedRemote(self, cluster.network, self._at_host)
         self.report = Quiet()
@@ -147,6 +152,17 @@ class Controller(Verbs):
             report=self.report,
             seeds=SimSeeds(cluster.seeds, self.alive),
         )
+        self.round: Round | None = None
+        self.books = Books(
+            book=WatchedBook(self, SqliteBook(cluster.folder, timeline.now)),
+            history=WatchedBook(self, SqliteHistory(cluster.folder, timeline)),
+            locks=FileSweepLocks(f"{cluster.folder}/locks", timeline, who.controller()),
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk of its cluster directory is full."""
+        return self.cluster.disk_full
 
     # -- what befalls it
 
@@ -158,6 +174,8 @@ class Controller(Verbs):
         line, host = self.remote.line, self.remote.host
         if kind in SIGNALS:
             self._signal(kind)
+        elif step == "Look" and kind in ("trunc", "hang"):
+            line.truncate_at, line.frozen_at = (0, None) if kind == "trunc" else (None, 0)
         elif kind == "cut" and moment is Moment.SENT:
             line.cut_at = 0
         elif kind == "cut":

@@ -16,6 +16,7 @@ from tashictl.adapters.sim.faults import Moment
 from tashictl.adapters.sim.remote import Network, SimRemote
 from tashictl.adapters.sim.script import Run
 from tashictl.adapters.store.tiny import TinyStore
+from tashictl.errors import OperationFailed
 from tashictl.model.host import HostConfig
 from tashictl.model.state import State
 from tashictl.model.steps import Step
@@ -26,6 +27,11 @@ class Owner(Protocol):
 
     folder: str
     in_transaction: bool
+
+    @property
+    def full(self) -> bool:
+        """Whether its disk is full."""
+        ...
 
     def alive(self, what: str) -> None:
         """Raises where it is dead, or is to die now."""
@@ -68,6 +74,14 @@ class WatchedRemote(SimRemote):
         reply = super().run(host, script, deadline_s, on_output)
         then, self.then = self.then, lambda: None
         then()
+        return reply
+
+    def _look(self, host: HostConfig, make_script: Any) -> Any:
+        self._owner.alive("look")
+        self.drop(host)
+        self._owner.moment("Look", Moment.BEFORE)
+        reply = super()._look(host, make_script)
+        self._owner.moment("Look", Moment.AFTER)
         return reply
 
     def put(
@@ -211,3 +225,24 @@ class WatchedJournal:
 
     def close(self) -> None:
         self._real.close()
+
+
+class WatchedBook:
+    """The real book of events; it is as full as the disk of the state."""
+
+    def __init__(self, owner: Owner, real: Any) -> None:
+        self._owner = owner
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._real, name)
+
+        def call(*values: Any, **named: Any) -> Any:
+            self._owner.alive(f"book {name}")
+            if self._owner.full:
+                raise OperationFailed("E-BOOK", "the book cannot be written", cause="simulated")
+            found = real(*values, **named)
+            self._owner.alive(f"book {name} done")
+            return found
+
+        return call

@@ -1,0 +1,214 @@
+"""Sweeps of a world in which much is to be put right, with faults; then they must converge."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tashictl.adapters.sim.faults import Planned, Point
+from tashictl.adapters.sim.host import File
+from tashictl.model.event import Problem
+from tashictl.model.vm import TashiState
+from tests.sim.cases import Command, faults_at, parse
+from tests.sim.harness import Cluster, Controller, a_cluster
+from tests.sim.play import BYSTANDER, finish
+from tests.sim.things import NAME, SETTINGS
+from tests.sim.truth import lies, untold
+
+POLICIES = ("hold", "restart", "forget")
+INTERRUPTED: dict[str, str] = {
+    "create": "create/StartQemu/done/kill",
+    "early": "create/CreateOverlay/before/kill",
+    "destroy": "destroy/KillQemu/sent/kill",
+    "start": "start/StartQemu/done/kill",
+    "pause": "pause/QmpCommand/sent/kill",
+}
+MOST = 3  # sweeps in a healthy world after which there is nothing left to do
+_SMALL = ("base.qcow2",)
+_RUN = SETTINGS.tashictl.run_dir
+# After these a start may have failed, which is told and not tried again.
+_MAY_FAIL = frozenset(
+    {"fail", "exit", "die", "reboot", "down", "full", "hang", "stall", "cut", "trunc", "late"}
+    | {"latemid", "nospace", "mute", "int"}
+)
+
+
+class Swept(Struct, frozen=True):
+    """How it went: the outcome of each sweep, what was reached, what must not have happened."""
+
+    label: str
+    outcomes: tuple[str, ...]
+    trace: tuple[Point, ...]
+    fired: tuple[Planned, ...]
+    problems: tuple[str, ...]
+
+
+def swept(policy: str, interrupted: str, sweep: Command) -> Swept:
+    """Let a sweep with faults meet the prepared world, then others without any."""
+    label = f"{policy}-{interrupted}+{sweep}"
+    with a_cluster(zlib.crc32(label.encode()), hosts=3) as cluster:
+        prepare(cluster, policy, interrupted)
+        controller = _controller(cluster, sweep)
+        outcomes = [controller.sweep()]
+        cluster.heal()
+        cluster.network.deliver_held()
+        cluster.run_out()
+        outcomes += converge(cluster)
+        _check(cluster, policy, sweep, controller.injector.fired)
+        finish(cluster)
+        problems = tuple(cluster.watch.problems)
+    return Swept(
+        label,
+        tuple(outcomes),
+        tuple(controller.injector.trace),
+        tuple(controller.injector.fired),
+        problems,
+    )
+
+
+def _controller(cluster: Cluster, command: Command) -> Controller:
+    def meanwhile() -> None:
+        """While it is stopped another one sweeps."""
+        cluster.timeline.sleep(5.0)
+        cluster.controller().sweep()
+
+    split_at = command.faults[0].point.step if command.alone and command.faults else None
+    return cluster.controller(command.faults, meanwhile, split_at)
+
+
+def prepare(cluster: Cluster, policy: str, interrupted: str) -> None:
+    """A world in which each thing that a sweep puts right has gone wrong once."""
+    settings = cluster.context.settings
+    cluster.context = replace(
+        cluster.context,
+        settings=replace(settings, cluster=replace(settings.cluster, on_host_reboot=policy)),
+    )
+    _pending(cluster)
+    for name, host in (
+        (BYSTANDER, "node1"),
+        ("dead", "node1"),
+        ("booted", "node2"),
+        ("tomb", "node3"),
+        ("lost", "node3"),
+    ):
+        assert cluster.controller().create(name, disks=_SMALL, host=host) == "ok"
+    _interrupt(cluster, interrupted)
+    end_qemu(cluster, "dead")
+    cluster.hosts[1].restart(_RUN)
+    cluster.hosts[2].reachable = False
+    assert cluster.controller().destroy("tomb") == "E-TCP-TIMEOUT"
+    cluster.hosts[2].reachable = True
+    forget_record(cluster, "lost")
+    cluster.run_out()
+
+
+def _pending(cluster: Cluster) -> None:
+    """A VM that no host could be found for when it was asked for."""
+    for host in cluster.hosts:
+        host.reachable = False
+    assert cluster.controller().check() == "ok"
+    assert cluster.controller().create("waits", disks=_SMALL) == "ok"
+    cluster.heal()
+    assert cluster.controller().check() == "ok"
+
+
+def _interrupt(cluster: Cluster, kind: str) -> None:
+    (command,) = parse(INTERRUPTED[kind]).commands
+    if command.verb != "create":
+        assert cluster.controller().create(host="node1") == "ok"
+    if command.verb == "start":
+        end_qemu(cluster, NAME)
+        assert cluster.controller().check() == "ok"
+    controller = cluster.controller(command.faults)
+    assert ACTS[command.verb](controller) == "killed"
+
+
+def end_qemu(cluster: Cluster, name: str) -> None:
+    """The kernel ends a QEMU for its memory."""
+    vm = cluster.state().vm_named(name)
+    assert vm is not None and vm.host is not None
+    host = cluster.network.hosts[vm.host]
+    process = host.qemu_of(vm.uuid)
+    assert process is not None
+    host.oom.add(vm.uuid)
+    host.files[f"{_RUN}/{SETTINGS.tashictl.cluster_id}/{vm.uuid}/ended"] = File("137\n")
+    host.kill(process)
+
+
+def forget_record(cluster: Cluster, name: str) -> None:
+    """The database loses a VM that runs; nobody destroyed it."""
+    vm = cluster.state().vm_named(name)
+    assert vm is not None
+    with cluster.controller().unwatched_store.transaction() as tx:
+        tx.remove_vm(vm.id)
+    del cluster.commits.seen_ids[vm.id]
+
+
+def converge(cluster: Cluster) -> Iterator[str]:
+    """Sweep until nothing is decided; the outcomes of the sweeps that decided something."""
+    for _ in range(MOST):
+        controller = cluster.controller()
+        outcome = controller.sweep()
+        if outcome != "ok":
+            cluster.watch.problem(f"a sweep in a healthy world ends with {outcome}")
+            return
+        done = controller.round
+        assert done is not None
+        yield outcome
+        if not (done.events or done.done or done.left):
+            return
+    cluster.watch.problem(f"sweeps do not come to an end: {done.events} {done.done} {done.left}")
+
+
+def _check(cluster: Cluster, policy: str, sweep: Command, fired: list[Planned]) -> None:
+    """Hold what became of the prepared world against what each VM should have."""
+    state, watch = cluster.state(), cluster.watch
+    problems: tuple[Problem, ...] = tuple(cluster.controller().books.book.problems().values())
+    for wrong in (*lies(state, cluster.hosts), *untold(state, problems)):
+        watch.problem(wrong)
+    for problem in problems:
+        if problem.id.partition(":")[0] in ("repair", "operation", "host-down", "vm-twice"):
+            watch.problem(f"a problem stays open: {problem.text}")
+    kinds = {fault.kind for fault in fired}
+    for name, allowed in _allowed(policy, kinds).items():
+        vm = state.vm_named(name)
+        now = vm.state if vm is not None else None
+        if now not in allowed:
+            watch.problem(f"{name} is {now}, and should be {allowed} after {sweep}")
+
+
+def _allowed(policy: str, kinds: set[str]) -> dict[str, set[TashiState | None]]:
+    """What may have become of each VM; a host that went down took what ran there with it."""
+    running: set[TashiState | None] = {TashiState.Running}
+    exited: set[TashiState | None] = {TashiState.Exited}
+    after = {"hold": exited, "restart": running, "forget": {None}}[policy]
+    if policy == "restart" and kinds & _MAY_FAIL:
+        after = running | exited
+    ended = kinds & {"reboot", "die"}
+    may_end = (exited | {None}) if ended else set()
+    return {
+        "dead": exited | (after if "reboot" in kinds else set()),
+        "booted": after,
+        "tomb": {None},
+        "waits": running | may_end,
+        "lost": running | may_end,
+        BYSTANDER: running | may_end,
+    }
+
+
+def faults(policy: str, interrupted: str) -> list[Command]:
+    """A sweep with each fault at each point that one without any reaches."""
+    bare = swept(policy, interrupted, Command("sweep"))
+    assert bare.problems == (), bare
+    return [Command("sweep", (fault,), alone) for fault, alone in faults_at(bare.trace)]
+
+
+ACTS: dict[str, Callable[[Controller], str]] = {
+    "create": lambda c: c.create(host="node1"),
+    "destroy": lambda c: c.destroy(),
+    "start": lambda c: c.start(),
+    "pause": lambda c: c.pause(),
+}
