@@ -129,6 +129,7 @@ class Controller(Verbs):
         self.in_transaction = False
         self.lose_journals = False
         self.power_cut = False
+        self.stopped_s = 3600.0
         self._meanwhile = meanwhile
         timeline = cluster.timeline
         who = SimWho(name)
@@ -245,7 +246,7 @@ class Controller(Verbs):
                 raise KeyboardInterrupt
             case "stop":
                 self._meanwhile()
-                self.cluster.timeline.sleep(3600.0)
+                self.cluster.timeline.sleep(self.stopped_s)
 
     # -- its command
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tashictl.adapters.sim.faults import Planned, Point
 from tashictl.adapters.sim.host import File
 from tashictl.model.event import Problem
-from tashictl.model.vm import TashiState
+from tashictl.model.vm import OperationKind, TashiState
 from tests.sim.cases import Command, faults_at, parse
 from tests.sim.harness import Cluster, Controller, a_cluster
 from tests.sim.play import BYSTANDER, finish
@@ -211,4 +211,80 @@ ACTS: dict[str, Callable[[Controller], str]] = {
     "destroy": lambda c: c.destroy(),
     "start": lambda c: c.start(),
     "pause": lambda c: c.pause(),
+}
+
+
+def beside(policy: str, act: str, port: int) -> Swept:
+    """A sweep that is stopped at a use of its ports, while somebody else carries out `act`."""
+    label = f"{policy}+sweep/Port.{port}/before/stop+{act}"
+    with a_cluster(zlib.crc32(label.encode()), hosts=3) as cluster:
+        prepare(cluster, policy, "create")
+        told: list[str] = []
+
+        def meanwhile() -> None:
+            told.extend(BESIDE[act](cluster))
+
+        (command,) = parse(f"sweep/Port.{port}/before/stop").commands
+        controller = cluster.controller(command.faults, meanwhile)
+        controller.stopped_s = 20.0  # the sweep has time left after it
+        outcomes = [controller.sweep(), *told]
+        outcomes += converge(cluster)
+        _check_beside(cluster, act, told)
+        finish(cluster)
+        problems = tuple(cluster.watch.problems)
+    return Swept(
+        label, tuple(outcomes), tuple(controller.injector.trace), tuple(command.faults), problems
+    )
+
+
+def _check_beside(cluster: Cluster, act: str, told: list[str]) -> None:
+    state, watch = cluster.state(), cluster.watch
+    for wrong in lies(state, cluster.hosts):
+        watch.problem(wrong)
+    if not told or told[-1] != "ok":
+        return
+    name, wanted = LEAVES.get(act, ("", frozenset()))
+    vm = state.vm_named(name)
+    now = vm.state.name if vm is not None else "gone"
+    if name and now not in wanted:
+        watch.problem(f"{act} went well, and {name} is {now}")
+
+
+def _two(cluster: Cluster, *acts: Callable[[Controller], str]) -> list[str]:
+    return [act(cluster.controller()) for act in acts]
+
+
+def _brief(cluster: Cluster) -> list[str]:
+    return _two(
+        cluster, lambda c: c.create("brief", disks=_SMALL), lambda c: c.destroy("brief")
+    )
+
+
+# What somebody else does meanwhile, and what it leaves if it went well.
+BESIDE: dict[str, Callable[[Cluster], list[str]]] = {
+    "sweep": lambda cluster: _two(cluster, lambda c: c.sweep()),
+    "brief": _brief,
+    "create": lambda cluster: _two(cluster, lambda c: c.create("new", disks=_SMALL)),
+    "start": lambda cluster: _two(cluster, lambda c: c.check(), lambda c: c.start("booted")),
+    "destroy": lambda cluster: _two(cluster, lambda c: c.destroy(BYSTANDER)),
+    "pause": lambda cluster: _two(cluster, lambda c: c.pause(BYSTANDER)),
+    "unpause": lambda cluster: _two(
+        cluster,
+        lambda c: c.pause(BYSTANDER),
+        lambda c: c.power(OperationKind.UNPAUSE, BYSTANDER),
+    ),
+    "shutdown": lambda cluster: _two(
+        cluster, lambda c: c.power(OperationKind.SHUTDOWN, BYSTANDER)
+    ),
+    "resume": lambda cluster: _two(cluster, lambda c: c.resume()),
+    "remove": lambda cluster: _two(cluster, lambda c: c.remove("node3")),
+}
+LEAVES = {
+    "brief": ("brief", frozenset({"gone"})),
+    "create": ("new", frozenset({"Running"})),
+    "start": ("booted", frozenset({"Running"})),
+    "destroy": (BYSTANDER, frozenset({"gone"})),
+    "pause": (BYSTANDER, frozenset({"Paused"})),
+    "unpause": (BYSTANDER, frozenset({"Running"})),
+    "shutdown": (BYSTANDER, frozenset({"gone", "Exited"})),
 }

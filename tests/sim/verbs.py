@@ -11,7 +11,7 @@ from tashictl.model.vm import OperationKind, Vm
 from tashictl.ops import count as count_ops
 from tashictl.ops import host as host_ops
 from tashictl.ops import image as image_ops
-from tashictl.ops import many, recover, starting
+from tashictl.ops import host_remove, many, recover, starting
 from tashictl.ops import power as power_ops
 from tashictl.ops import sweep as sweep_ops
 from tashictl.ops import vm as vm_ops
@@ -166,6 +166,9 @@ class Verbs:
 
     def pause(self, name: str = NAME) -> str:
         return self.power(OperationKind.PAUSE, name)
+
+    def remove(self, host: str) -> str:
+        return self.command(lambda: host_remove.remove(self.world, self.context, host))
 
     def check(self) -> str:
         hosts = self.context.inventory.hosts
