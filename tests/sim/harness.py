@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -67,6 +68,7 @@ class Cluster:
             self.timeline, [SimHost(name, self.timeline, self.watch) for name in names]
         )
         self.disk_full = False
+        self.store_of: Callable[[FileLocks], Any] = self._tiny_store
         self.seeds: dict[str, bytes] = {}
         # By uuid the host, path and very file of a disk that must not go.
         self.kept: dict[str, tuple[SimHost, str, File]] = {}
@@ -94,6 +96,9 @@ class Cluster:
         """A new process on the workstation."""
         self._controllers += 1
         return Controller(self, f"ws{self._controllers}", Injector(faults), meanwhile, split_at)
+
+    def _tiny_store(self, locks: FileLocks) -> TinyStore:
+        return TinyStore(self.folder, locks, self.timeline, 2)
 
     def state(self) -> State:
         return self.controller().store.read()
@@ -134,7 +139,7 @@ class Controller(Verbs):
         timeline = cluster.timeline
         who = SimWho(name)
         locks = FileLocks(f"{cluster.folder}/locks", timeline, who.controller(), 10.0)
-        self.unwatched_store = TinyStore(cluster.folder, locks, timeline, 2)
+        self.unwatched_store = cluster.store_of(locks)
         self.store = WatchedStore(self, self.unwatched_store)
         self.journals = WatchedJournals(self, FileJournals(f"{cluster.folder}/journal", timeline))
         self.remote = WatchedRemote(self, cluster.network, self._at_host)

@@ -11,6 +11,7 @@ from tashictl.model.vm import Seen, TashiState, Vm, Wanted
 from tests.sim.things import SETTINGS
 
 _RUN = f"{SETTINGS.tashictl.run_dir}/{SETTINGS.tashictl.cluster_id}"
+_LIB = f"{SETTINGS.tashictl.lib_dir}/{SETTINGS.tashictl.cluster_id}"
 
 
 def lies(state: State, hosts: Iterable[SimHost]) -> Iterator[str]:
@@ -53,3 +54,24 @@ def untold(state: State, problems: Iterable[Problem]) -> Iterator[str]:
         ended = vm.state is TashiState.Exited and vm.wanted in (Wanted.RUNNING, Wanted.PAUSED)
         if ended and f"vm-exited:{vm.name}" not in told:
             yield f"nobody is told that {vm.name} has exited"
+
+
+def strays(state: State, hosts: Iterable[SimHost]) -> Iterator[str]:
+    """Folders, run folders and TAPs of ours on hosts that no record places there."""
+    placed: dict[str, dict[str, int]] = {}
+    for vm in state.vms.values():
+        placed.setdefault(vm.host or "", {})[vm.uuid] = vm.id
+    for host in hosts:
+        here = placed.get(host.name, {})
+        ids = {str(number) for number in here.values()}
+        for folder in host.folders:
+            home, _, name = folder.rpartition("/")
+            if home in (_RUN, _LIB) and "-" in name and name not in here:
+                yield f"{host.name} has {folder}, and no record of it"
+        for path in host.files:
+            home, _, name = path.rpartition("/")[0].rpartition("/")
+            if home in (_RUN, _LIB) and "-" in name and name not in here:
+                yield f"{host.name} has {path}, and no record of it"
+        for tap, whose in host.taps.items():
+            if whose != "foreign" and tap.removeprefix("tashi").partition(".")[0] not in ids:
+                yield f"{host.name} has TAP {tap}, and no record of it"

@@ -106,15 +106,17 @@ class WatchedRemote(SimRemote):
 class WatchedStore:
     """The real store; every commit is held against what may follow what."""
 
-    def __init__(self, owner: Owner, real: TinyStore) -> None:
+    def __init__(self, owner: Owner, real: Any) -> None:
         self._owner = owner
         self._real = real
         self._path = Path(owner.folder) / "tashi.json"
+        self._on_disk = isinstance(real, TinyStore)
         self._before: bytes | None = None  # what a power cut may bring back
         self._after = b""  # in place of this, which nobody has made durable
 
     def read(self) -> State:
-        return self._real.read()
+        state: State = self._real.read()
+        return state
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
@@ -130,14 +132,16 @@ class WatchedStore:
     def _watched(self, begin: Callable[[], Any], fleeting: Path | None) -> Iterator[Any]:
         self._owner.alive("transaction")
         with begin() as tx:
-            before, kept = tx.state, fleeting.read_bytes() if fleeting is not None else None
+            before = tx.state
+            kept = fleeting.read_bytes() if fleeting is not None and self._on_disk else None
             self._owner.in_transaction = True
             try:
                 yield tx
             finally:
                 self._owner.in_transaction = False
             after = tx.state
-        self._before, self._after = kept, self._path.read_bytes()
+        if self._on_disk:
+            self._before, self._after = kept, self._path.read_bytes()
         self._owner.committed(before, after)
         self._owner.alive("commit")
 
