@@ -30,6 +30,7 @@ LIB = f"{SETTINGS.tashictl.lib_dir}/{CLUSTER}"
 RUN = f"{SETTINGS.tashictl.run_dir}/{CLUSTER}"
 CLAIM = f"{SETTINGS.tashictl.lib_dir}/cluster"
 THEIRS = "deadbeef0000 1 1 x them@there"
+_ASKED = {"disks": ("base.qcow2",), "nics": ("1",)}
 _LAST = 2  # operations: one added the host, one created the VM that all others are like
 _AT_WORK = (Seen.RUNNING, Seen.PAUSED)
 
@@ -66,7 +67,7 @@ class Figures(Struct):
 def a_large_cluster(seed: int, size: Size) -> Iterator[Cluster]:
     """Hosts that each run the same number of VMs, all well, recorded in memory."""
     with a_cluster(seed, hosts=1) as small:
-        assert small.controller().create("model", disks=("base.qcow2",)) == "ok"
+        assert small.controller().create("model", **_ASKED) == "ok"
         model = small.state()
         cluster = Cluster(os.path.dirname(small.folder), seed, size.hosts)
         state = _peopled(cluster, size, model)
@@ -337,7 +338,7 @@ class Storm:
         return outcome
 
     def _create(self, name: str) -> None:
-        outcome = self._count(self.cluster.controller().create(name, disks=("base.qcow2",)))
+        outcome = self._count(self.cluster.controller().create(name, **_ASKED))
         (self.names if outcome == "ok" else self.unsure).add(name)
 
     def _destroy(self, name: str) -> None:
