@@ -64,7 +64,9 @@ class Commits:
         if vm.state is TashiState.Exited and old.state is not TashiState.Exited:
             self._check_ended(vm)
         if old.host is not None and vm.host != old.host:
-            left = [what for what in self.traces(vm.uuid, vm.id) if not what.startswith(f"{vm.host}:")]
+            left = [
+                what for what in self.traces(vm.uuid, vm.id) if not what.startswith(f"{vm.host}:")
+            ]
             if left:
                 self._watch.problem(f"claim on {old.host} lost while {left}")
 

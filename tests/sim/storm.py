@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tashictl.adapters.sim.faults import Moment, Planned, Point
 from tashictl.adapters.sim.host import File, SimHost
 from tashictl.model.host import HostRecord
 from tashictl.model.state import State
 from tashictl.model.vm import Seen, TashiState, Vm, Wanted
 from tashictl.planning import manifest, paths
 from tests.sim.doubles import MemoryStore
-from tests.sim.harness import Cluster, a_cluster
+from tests.sim.harness import Cluster, Controller, a_cluster
 from tests.sim.things import CLUSTER, SETTINGS
 from tests.sim.truth import lies, strays, untold
 
@@ -87,7 +88,9 @@ def _peopled(cluster: Cluster, size: Size, model: State) -> State:
         facts = replace(
             like.facts, boot_id=host.boot_id, cores=host.cores, memory_mib=host.memory_mib
         )
-        hosts[host.name] = replace(like, id=place, name=host.name, facts=facts, seen_operation=_LAST)
+        hosts[host.name] = replace(
+            like, id=place, name=host.name, facts=facts, seen_operation=_LAST
+        )
         for number in itertools.islice(numbers, size.vms_per_host):
             vms[number] = _placed(cluster, host, one, number)
         host.files[CLAIM] = File(f"{CLUSTER} 1 {_LAST} x dev@ws\n")
@@ -247,7 +250,7 @@ class Storm:
         before = self.cluster.state()
         expected = self._brakes(before)
         accepts = self.braked_before
-        sweeper = self.cluster.controller()
+        sweeper = self.cluster.controller(self._death())
         outcomes: list[str] = []
 
         def sweep() -> None:
@@ -270,7 +273,9 @@ class Storm:
     def _hold_brake(self, outcome: str, expected: bool | None, accepts: bool) -> None:
         braked = outcome == "E-BRAKE"
         self.figures.braked += braked
-        if outcome not in ("ok", "E-BRAKE"):
+        if outcome == "killed":
+            expected = None
+        elif outcome not in ("ok", "E-BRAKE"):
             self._problem(f"a sweep ends with {outcome}")
         if not accepts and expected is not None and braked is not expected:
             self._problem(f"the brake was {'on' if braked else 'off'}, and must not be")
@@ -315,6 +320,15 @@ class Storm:
         gone = host.qemu_of(vm.uuid) is None
         return gone and vm.observed.boot_id not in (None, host.boot_id)
 
+    def _death(self) -> tuple[Planned, ...]:
+        """Now and then a controller dies at some use of its ports, or at a step."""
+        if self.dice.random() > 0.15:
+            return ()
+        step = self.dice.choice(("Port", "Port", "StartQemu", "KillQemu", "Look"))
+        last = {"Port": 60, "Look": self.size.hosts}.get(step, 1)
+        moment = Moment.BEFORE if step in ("Port", "Look") else Moment.SENT
+        return (Planned(Point(step, self.dice.randint(1, last), moment), "kill"),)
+
     # -- people
 
     def _person(self) -> Callable[[], None]:
@@ -329,20 +343,23 @@ class Storm:
         name = self.dice.choice(able)
         if verb == "destroy":
             return lambda: self._destroy(name)
-        controller = self.cluster.controller()
+        controller = self._controller()
         act = controller.start if verb == "start" else controller.pause
         return lambda: self._count(act(name))
+
+    def _controller(self) -> Controller:
+        return self.cluster.controller(self._death())
 
     def _count(self, outcome: str) -> str:
         self.figures.operations += 1
         return outcome
 
     def _create(self, name: str) -> None:
-        outcome = self._count(self.cluster.controller().create(name, **_ASKED))
+        outcome = self._count(self._controller().create(name, **_ASKED))
         (self.names if outcome == "ok" else self.unsure).add(name)
 
     def _destroy(self, name: str) -> None:
-        outcome = self._count(self.cluster.controller().destroy(name))
+        outcome = self._count(self._controller().destroy(name))
         self.names.discard(name)
         if outcome not in ("ok", "E-NO-VM"):
             self.unsure.add(name)
@@ -365,7 +382,9 @@ class Storm:
                 return
             done = sweeper.round
             self.figures.repairs += len(done.done)
-            if turn == 2 and (done.events or done.left or any(d.text or d.error for d in done.done)):
+            if turn == 2 and (
+                done.events or done.left or any(d.text or d.error for d in done.done)
+            ):
                 self._problem(f"the third sweep still decides: {done.events[:3]} {done.done[:3]}")
         self._hold_against_the_truth()
 

@@ -230,11 +230,19 @@ def beside(policy: str, act: str, port: int) -> Swept:
         outcomes = [controller.sweep(), *told]
         outcomes += converge(cluster)
         _check_beside(cluster, act, told)
+        _forget_scripts_of_removed_hosts(cluster)
         finish(cluster)
         problems = tuple(cluster.watch.problems)
     return Swept(
         label, tuple(outcomes), tuple(controller.injector.trace), tuple(command.faults), problems
     )
+
+
+def _forget_scripts_of_removed_hosts(cluster: Cluster) -> None:
+    """A host is only removed when no script can come to it any more; its fences go with it."""
+    here = cluster.state().hosts
+    sent = cluster.network.sent
+    cluster.network.sent = [(host, script) for host, script in sent if host.name in here]
 
 
 def _check_beside(cluster: Cluster, act: str, told: list[str]) -> None:
@@ -255,9 +263,7 @@ def _two(cluster: Cluster, *acts: Callable[[Controller], str]) -> list[str]:
 
 
 def _brief(cluster: Cluster) -> list[str]:
-    return _two(
-        cluster, lambda c: c.create("brief", disks=_SMALL), lambda c: c.destroy("brief")
-    )
+    return _two(cluster, lambda c: c.create("brief", disks=_SMALL), lambda c: c.destroy("brief"))
 
 
 # What somebody else does meanwhile, and what it leaves if it went well.
@@ -273,11 +279,9 @@ BESIDE: dict[str, Callable[[Cluster], list[str]]] = {
         lambda c: c.pause(BYSTANDER),
         lambda c: c.power(OperationKind.UNPAUSE, BYSTANDER),
     ),
-    "shutdown": lambda cluster: _two(
-        cluster, lambda c: c.power(OperationKind.SHUTDOWN, BYSTANDER)
-    ),
+    "shutdown": lambda cluster: _two(cluster, lambda c: c.power(OperationKind.SHUTDOWN, BYSTANDER)),
     "resume": lambda cluster: _two(cluster, lambda c: c.resume()),
-    "remove": lambda cluster: _two(cluster, lambda c: c.remove("node3")),
+    "remove": lambda cluster: _two(cluster, lambda c: c.remove(cluster.hosts[-1].name)),
 }
 LEAVES = {
     "brief": ("brief", frozenset({"gone"})),
@@ -288,3 +292,69 @@ LEAVES = {
     "unpause": (BYSTANDER, frozenset({"Running"})),
     "shutdown": (BYSTANDER, frozenset({"gone", "Exited"})),
 }
+
+
+# -- races
+
+
+class Raced(Struct, frozen=True):
+    """How a race went: the outcome of each actor's commands, what must not have happened."""
+
+    outcomes: tuple[tuple[str, ...], ...]
+    problems: tuple[str, ...]
+
+
+_DELAYS_S = (0.0, 0.05, 0.3, 0.6, 1.2, 4.0)
+_LATE_S = (0.0, 0.0, 0.5, 1.0, 9.0)
+_USERS: tuple[tuple[str, ...], ...] = (
+    ("brief",),
+    ("create",),
+    ("start",),
+    ("destroy",),
+    ("pause",),
+    ("unpause",),
+    ("shutdown",),
+    ("resume",),
+    ("remove",),
+    ("sweep",),
+    ("create", "destroy"),
+    ("pause", "remove"),
+)
+# How what people do beside a sweep may end: a lock is held, or somebody was quicker.
+FAIR = frozenset(
+    {"ok", "nothing", "E-LOCKED", "E-NO-VM", "E-STATE", "E-EXISTS", "E-CHANGED", "E-SWEEPING"}
+    | {"E-NOT-INTERRUPTED", "E-HOST-BUSY", "E-HOST-UNQUIET", "E-NO-HOST", "E-HOST", "E-BUSY"}
+)
+
+
+def race(seed: int) -> Raced:
+    """Two sweeps, and what people do beside them, in turns that the seed chooses."""
+    with a_cluster(seed, hosts=4) as cluster:
+        dice = cluster.timeline.random
+        kind = dice.choice(list(INTERRUPTED))
+        prepare(cluster, dice.choice(POLICIES), kind)
+        for host in cluster.hosts:
+            host.late_s = dice.choice(_LATE_S)
+        acts = [("sweep",), ("sweep",), dice.choice(_USERS), dice.choice(_USERS)]
+        outcomes: list[list[str]] = [[] for _ in acts]
+
+        def actor(place: int) -> Callable[[], None]:
+            def go() -> None:
+                for act in acts[place]:
+                    cluster.timeline.sleep(dice.choice(_DELAYS_S))
+                    outcomes[place].extend(BESIDE[act](cluster))
+
+            return go
+
+        cluster.timeline.together([actor(place) for place in range(len(acts))])
+        cluster.heal()
+        tuple(converge(cluster))
+        for wrong in lies(cluster.state(), cluster.hosts):
+            cluster.watch.problem(wrong)
+        for act, ends in zip(acts, outcomes, strict=True):
+            for unfair in set(ends) - FAIR:
+                cluster.watch.problem(f"{act} beside a sweep ended with {unfair}")
+        _forget_scripts_of_removed_hosts(cluster)
+        finish(cluster)
+        problems = tuple(cluster.watch.problems)
+    return Raced(tuple(map(tuple, outcomes)), problems)

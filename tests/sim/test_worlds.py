@@ -24,6 +24,7 @@ CHANGES: dict[str, Callable[[Controller], str]] = {
     "undo": lambda c: c.undo(),
     "schedule": lambda c: c.schedule(),
     "import": lambda c: c.bring(),
+    "sweep": lambda c: c.sweep(),
 }
 
 
