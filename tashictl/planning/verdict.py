@@ -66,9 +66,9 @@ class Scene(Struct, frozen=True, kw_only=True):
     """What a sweep decides from.
 
     `state` is the newest, `known` are the records from before the looks: what was changed
-    meanwhile is newer than they; `last_known` is the last operation that had begun then. `asked` are the hosts of this round, each in `sightings` or, with
-    the reason, in `lost`. `leads`: this round also cares for what belongs to no host (of the
-    shards, the first does).
+    meanwhile is newer than they; `last_known` is the last operation that had begun then. `asked`
+    are the hosts of this round, each in `sightings` or, with the reason, in `lost`. `leads`: this
+    round also cares for what belongs to no host (of the shards, the first does).
     """
 
     state: State

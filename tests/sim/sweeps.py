@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tashictl.adapters.sim.faults import Planned, Point
 from tashictl.adapters.sim.host import File
 from tashictl.model.event import Problem
-from tashictl.model.vm import OperationKind, TashiState
+from tashictl.model.vm import OperationKind, TashiState, Wanted
 from tests.sim.cases import Command, faults_at, parse
 from tests.sim.harness import Cluster, Controller, a_cluster
 from tests.sim.play import BYSTANDER, finish
@@ -91,6 +91,7 @@ def prepare(cluster: Cluster, policy: str, interrupted: str) -> None:
         (BYSTANDER, "node1"),
         ("dead", "node1"),
         ("booted", "node2"),
+        ("stone", "node2"),
         ("tomb", "node3"),
         ("lost", "node3"),
     ):
@@ -102,6 +103,9 @@ def prepare(cluster: Cluster, policy: str, interrupted: str) -> None:
     assert cluster.controller().destroy("tomb") == "E-TCP-TIMEOUT"
     cluster.hosts[2].reachable = True
     forget_record(cluster, "lost")
+    with cluster.controller().unwatched_store.transaction() as tx:
+        stone = tx.state.vm_named("stone")
+        tx.put_vm(replace(stone, wanted=Wanted.ABSENT))
     cluster.run_out()
 
 
@@ -193,6 +197,7 @@ def _allowed(policy: str, kinds: set[str]) -> dict[str, set[TashiState | None]]:
         "dead": exited | (after if "reboot" in kinds else set()),
         "booted": after,
         "tomb": {None},
+        "stone": {None},
         "waits": running | may_end,
         "lost": running | may_end,
         BYSTANDER: running | may_end,
@@ -327,7 +332,7 @@ FAIR = frozenset(
 )
 
 
-def race(seed: int) -> Raced:
+def race(seed: int, *users: tuple[str, ...]) -> Raced:
     """Two sweeps, and what people do beside them, in turns that the seed chooses."""
     with a_cluster(seed, hosts=4) as cluster:
         dice = cluster.timeline.random
@@ -335,7 +340,8 @@ def race(seed: int) -> Raced:
         prepare(cluster, dice.choice(POLICIES), kind)
         for host in cluster.hosts:
             host.late_s = dice.choice(_LATE_S)
-        acts = [("sweep",), ("sweep",), dice.choice(_USERS), dice.choice(_USERS)]
+        chosen = [dice.choice(users or _USERS) for _ in range(2)]
+        acts = [("sweep",), ("sweep",), *chosen]
         outcomes: list[list[str]] = [[] for _ in acts]
 
         def actor(place: int) -> Callable[[], None]:

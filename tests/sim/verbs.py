@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tashictl.model.vm import OperationKind, Vm
 from tashictl.ops import count as count_ops
 from tashictl.ops import host as host_ops
-from tashictl.ops import image as image_ops
 from tashictl.ops import host_remove, many, recover, starting
+from tashictl.ops import image as image_ops
 from tashictl.ops import power as power_ops
 from tashictl.ops import sweep as sweep_ops
 from tashictl.ops import vm as vm_ops
