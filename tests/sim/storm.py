@@ -9,41 +9,22 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tashictl.adapters.sim.faults import Moment, Planned, Point
 from tashictl.adapters.sim.host import File, SimHost
-from tashictl.model.host import HostRecord
 from tashictl.model.state import State
 from tashictl.model.vm import Seen, TashiState, Vm, Wanted
-from tashictl.planning import manifest, paths
-from tests.sim.doubles import MemoryStore
-from tests.sim.harness import Cluster, Controller, a_cluster
-from tests.sim.things import CLUSTER, SETTINGS
+from tests.sim.harness import Cluster, Controller
+from tests.sim.large import ASKED, CLAIM, RUN, Size, a_large_cluster
+from tests.sim.things import SETTINGS
 from tests.sim.truth import lies, strays, untold
 
-LIB = f"{SETTINGS.tashictl.lib_dir}/{CLUSTER}"
-RUN = f"{SETTINGS.tashictl.run_dir}/{CLUSTER}"
-CLAIM = f"{SETTINGS.tashictl.lib_dir}/cluster"
 THEIRS = "deadbeef0000 1 1 x them@there"
-_ASKED = {"disks": ("base.qcow2",), "nics": ("1",)}
-_LAST = 2  # operations: one added the host, one created the VM that all others are like
 _AT_WORK = (Seen.RUNNING, Seen.PAUSED)
-
-
-class Size(Struct, frozen=True):
-    """How large a simulation is; `every_s` lie between two sweeps, `rounds` make a storm."""
-
-    hosts: int
-    vms_per_host: int = 10
-    storms: int = 4
-    rounds: int = 8
-    every_s: float = 900.0
-    sick: float = 0.02
 
 
 class Figures(Struct):
@@ -58,69 +39,6 @@ class Figures(Struct):
     days: float = 0.0
     cpu_s: float = 0.0
     found: list[str] = []
-
-
-# -- the world
-
-
-@contextmanager
-def a_large_cluster(seed: int, size: Size) -> Iterator[Cluster]:
-    """Hosts that each run the same number of VMs, all well, recorded in memory."""
-    with a_cluster(seed, hosts=1) as small:
-        assert small.controller().create("model", **_ASKED) == "ok"
-        model = small.state()
-        cluster = Cluster(small.folder.rpartition("/")[0], seed, size.hosts)
-        state = _peopled(cluster, size, model)
-        cluster.store_of = MemoryStore(state).under
-        yield cluster
-
-
-def _peopled(cluster: Cluster, size: Size, model: State) -> State:
-    (like,) = model.hosts.values()
-    (one,) = model.vms.values()
-    vms: dict[int, Vm] = {}
-    hosts: dict[str, HostRecord] = {}
-    numbers = itertools.count(1)
-    for place, host in enumerate(cluster.hosts, 1):
-        host.cores, host.memory_mib = 2 * size.vms_per_host, 1024 * size.vms_per_host
-        assert like.facts is not None
-        facts = replace(
-            like.facts, boot_id=host.boot_id, cores=host.cores, memory_mib=host.memory_mib
-        )
-        hosts[host.name] = replace(
-            like, id=place, name=host.name, facts=facts, seen_operation=_LAST
-        )
-        for number in itertools.islice(numbers, size.vms_per_host):
-            vms[number] = _placed(cluster, host, one, number)
-        host.files[CLAIM] = File(f"{CLUSTER} 1 {_LAST} x dev@ws\n")
-        host.files["/etc/qemu-ifup.1"] = File("#!/bin/sh\n# rendered by tashictl\n")
-    cluster.commits.seen_ids.update({vm.id: vm.uuid for vm in vms.values()})
-    assert model.meta.last_operation_id == _LAST
-    meta = replace(model.meta, last_vm_id=len(vms), last_host_id=len(hosts))
-    return State(meta=meta, vms=vms, hosts=hosts)
-
-
-def _placed(cluster: Cluster, host: SimHost, like: Vm, number: int) -> Vm:
-    """Let a VM run on a host as if it had been created there."""
-    uuid = cluster.dice.uuid()
-    vm = replace(like, id=number, name=f"vm{number}", uuid=uuid, host=host.name)
-    text = manifest.text(vm, CLUSTER, "running", _LAST)
-    lock = File()
-    process = host.spawn(uuid, lock)
-    host.folders |= {f"{LIB}/{uuid}", f"{RUN}/{uuid}"}
-    started = f'{{"pid":{process.pid},"starttime":{100 * process.pid},"boot_id":"{host.boot_id}"}}'
-    lasting = {
-        "manifest.json": f'{text[:-1]},"started":{started}}}',
-        "disk0.qcow2": "overlay",
-        "qemu.log": "",
-    }
-    host.files |= {f"{LIB}/{uuid}/{name}": File(text) for name, text in lasting.items()}
-    host.files[f"{LIB}/fence/{uuid}"] = File(f"1 {_LAST} 1 0 WriteManifest rc 0\n")
-    host.files[f"{RUN}/{uuid}/run.lock"] = lock
-    host.open_sockets(process, f"{RUN}/{uuid}")
-    host.taps |= dict.fromkeys(paths.taps(vm), "/etc/qemu-ifup.1")
-    observed = replace(vm.observed, what=Seen.RUNNING, boot_id=host.boot_id)
-    return replace(vm, observed=observed, pid=process.pid)
 
 
 # -- what hosts fall ill of
@@ -197,7 +115,11 @@ class Storm:
 
     def _policy(self, policy: str) -> None:
         settings = self.cluster.context.settings
-        settings = replace(settings, cluster=replace(settings.cluster, on_host_reboot=policy))
+        settings = replace(
+            settings,
+            cluster=replace(settings.cluster, on_host_reboot=policy),
+            stats=replace(settings.stats, vm_interval_s=self.size.talk_every_s),
+        )
         self.cluster.context = replace(self.cluster.context, settings=settings)
 
     # -- illness
@@ -261,6 +183,8 @@ class Storm:
             self.cluster.timeline.together([sweep, *people])
         else:
             sweep()
+            if outcomes == ["E-BRAKE"] and self.cluster.state() != before:
+                self._problem("the brake was on, and something was changed")
             self._after_sweep(before, sweeper.round.lost if sweeper.round else {})
             for person in people:
                 person()
@@ -356,7 +280,7 @@ class Storm:
         return outcome
 
     def _create(self, name: str) -> None:
-        outcome = self._count(self._controller().create(name, **_ASKED))
+        outcome = self._count(self._controller().create(name, **ASKED))
         (self.names if outcome == "ok" else self.unsure).add(name)
 
     def _destroy(self, name: str) -> None:

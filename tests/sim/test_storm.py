@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from tests.sim.storm import Figures, Size, storm
+from tests.sim.large import Size
+from tests.sim.storm import Figures, storm
 
-SMALL = Size(hosts=30, storms=8, rounds=24)
+SMALL = Size(hosts=30, storms=8, rounds=24, talk_every_s=3600.0)
 LARGE = Size(hosts=500, storms=4, rounds=10, every_s=4320.0)
 SEED = 20261126
 

@@ -23,7 +23,8 @@ from tashictl.planning import (
 from tashictl.planning.verdict import Scene
 from tests.sim.cases import Command
 from tests.sim.harness import a_cluster
-from tests.sim.storm import Size, storm
+from tests.sim.large import Size
+from tests.sim.storm import storm
 from tests.sim.sweeps import beside, race, swept
 from tests.sim.test_worlds import OLD, an_old_copy, what_is_there
 
