@@ -25,9 +25,10 @@ from tashictl.ops.context import iso
 from tashictl.ops.execute import Execution, lock_wait_s, may_begin_s
 from tashictl.ops.ports import Journal, Transaction, World
 from tashictl.planning import create as create_plan
-from tashictl.planning import ports
+from tashictl.planning import drift, ports
 
 PORT_TAKEN = "E-CHECKPORT"
+INTERRUPTED = "interrupted"  # why an operation is taken back whose process ended before it did
 _KEPT_JOURNALS = 200  # of operations that have ended
 _SLACK_S = 60.0
 _PRUNE_EVERY = 50  # operations: to look at all journals costs more than to let some more lie
@@ -36,10 +37,13 @@ _PRUNE_EVERY = 50  # operations: to look at all journals costs more than to let 
 def taken_back(tx: Transaction, vm: Vm, reason: str) -> None:
     """A failed `vm create` leaves no record; one that was scheduled later is Held (Tashi).
 
-    A VM that was to be started again stays as it was, with its disks.
+    A VM that was to be started again stays as it was, with its disks. If it ended with its host and
+    the start did not fail but was interrupted, the reason stays too: it is still to be restarted.
     """
     if _has_disks(vm):
-        tx.put_vm(replace(vm, operation=None, reason=f"not started: {reason}"))
+        waits = reason == INTERRUPTED and (vm.reason or "").startswith(drift.REBOOTED)
+        said = vm.reason if waits else f"not started: {reason}"
+        tx.put_vm(replace(vm, operation=None, reason=said))
         return
     if not _was_waiting(vm):
         tx.remove_vm(vm.id)

@@ -56,7 +56,7 @@ def settle(world: World, context: Context, vm_id: int) -> Outcome | None:
         wanted = vm.wanted is not Wanted.ABSENT
         if wanted and (execution.journal.view.pivoted or _answers(execution, plan)):
             return _on_or_back(execution, vm, plan)
-        return _back(execution, vm, plan, "interrupted")
+        return _back(execution, vm, plan, finish.INTERRUPTED)
 
 
 def settle_first(world: World, context: Context, vm: Vm) -> None:

@@ -120,6 +120,7 @@ def _scene(world: World, context: Context, looks: Looks, known: State, wish: Wis
     return Scene(
         state=world.store.read(),
         known=known.vms,
+        last_known=known.meta.last_operation_id,
         asked=looks.asked,
         sightings=looks.sightings,
         lost=looks.lost,

@@ -17,6 +17,8 @@ from tashictl.ops.ports import World
 from tashictl.planning import verdict
 from tashictl.planning.verdict import Repair, RepairKind
 
+_QUICKER = (vm_ops.CHANGED, vm_ops.NO_VM)  # somebody else has decided otherwise meanwhile
+
 
 class Done(Struct, frozen=True, kw_only=True):
     """A repair that was tried: what is true now, or what went wrong; `vm` is the record after."""
@@ -102,7 +104,7 @@ def _one(world: World, context: Context, repair: Repair) -> Vm | None:
         case RepairKind.RESTART:
             return starting.start_again(world, context, str(vm.id))
         case _:
-            vm_ops.destroy(world, context, str(vm.id))
+            vm_ops.destroy(world, context, str(vm.id), vm)
             return None
 
 
@@ -110,6 +112,8 @@ def _told(repair: Repair, result: Result) -> Done:
     error = result.error
     if isinstance(error, Interrupted):
         raise error
+    if isinstance(error, TashiError) and error.code in _QUICKER:
+        return Done(repair=repair, vm=repair.vm)
     if error is not None:
         return Done(repair=repair, error=error)
     name, host = repair.target, repair.host
@@ -144,7 +148,7 @@ def _schedule(world: World, context: Context, repair: Repair) -> Done:
     except Interrupted:
         raise
     except Conflict as error:
-        if error.code == vm_ops.CHANGED:  # somebody else was quicker
+        if error.code in _QUICKER:
             return Done(repair=repair, vm=vm)
         return Done(repair=repair, error=error)
     except TashiError as error:

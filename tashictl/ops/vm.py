@@ -32,6 +32,7 @@ from tashictl.planning.placement import Decision, Want
 from tashictl.planning.request import RawVm
 
 CHANGED = "E-CHANGED"
+NO_VM = "E-NO-VM"
 
 
 class Draft(Struct, frozen=True, kw_only=True):
@@ -249,11 +250,12 @@ def start(world: World, execution: Execution, decided: Draft, stack: ExitStack) 
 # -- destroy
 
 
-def destroy(world: World, context: Context, name: str) -> Vm:
+def destroy(world: World, context: Context, name: str, decided: Vm | None = None) -> Vm:
     """Destroy a VM: its QEMU, TAPs and folders; returns its last record. It only goes on.
 
-    An operation that was interrupted on it is superseded. Raises Unreachable when the host cannot
-    be asked: the record then stays, wanted absent, with its name, address and claim.
+    An operation that was interrupted on it is superseded. `decided` is the record for which it was
+    decided: raises Conflict CHANGED when it is another one now. Raises Unreachable when the host
+    cannot be asked: the record then stays, wanted absent, with its name, address and claim.
     """
     vm = find(world.store.read(), name)
     with ExitStack() as stack:
@@ -261,6 +263,8 @@ def destroy(world: World, context: Context, name: str) -> Vm:
         current = world.store.read().vms.get(vm.id)
         if current is None:
             raise no_such_vm(vm.name)
+        if decided is not None and current != decided:
+            raise Conflict(CHANGED, f"{vm.name} is not what it was")
         if current.host is not None:
             stack.enter_context(world.locks.host_shared(current.host))
         old = finish.take_old(world, current, stack)
@@ -301,4 +305,4 @@ def find(state: State, name: str) -> Vm:
 
 def no_such_vm(name: str) -> NoSuchTarget:
     """The error for a VM that does not exist."""
-    return NoSuchTarget("E-NO-VM", f"no VM {name!r}", hint="tashictl vm list")
+    return NoSuchTarget(NO_VM, f"no VM {name!r}", hint="tashictl vm list")

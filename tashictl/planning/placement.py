@@ -101,14 +101,15 @@ def choose(cluster: Cluster, want: Want) -> Decision:
             return Decision(host=None, refusals=asked or (gone,))
     if not fitting:
         return Decision(host=None, refusals=refusals)
+    turns = _turns(cluster)
     if want.dense:
-        best = max(fitting, key=lambda h: (h.vms, -_turn(cluster, h)))
+        best = max(fitting, key=lambda h: (h.vms, -turns[h.name]))
         return Decision(
             host=best.name,
             why=f"densePack: {_vms(best.vms)}, most of {len(fitting)}",
             refusals=refusals,
         )
-    best = min(fitting, key=lambda h: (h.vms, _turn(cluster, h)))
+    best = min(fitting, key=lambda h: (h.vms, turns[h.name]))
     return Decision(
         host=best.name, why=f"spread: {_vms(best.vms)}, fewest of {len(fitting)}", refusals=refusals
     )
@@ -204,9 +205,9 @@ def _no_port(host: Host, want: Want, cluster: Cluster) -> Refusal | None:
     )
 
 
-def _turn(cluster: Cluster, host: Host) -> int:
-    """How far the host is behind the one used last, going round."""
-    names = [h.name for h in cluster.hosts]
-    placed = [vm for vm in cluster.vms if vm.host in names]
-    last = names.index(max(placed, key=lambda vm: vm.id).host or "") if placed else -1
-    return (names.index(host.name) - last - 1) % len(names)
+def _turns(cluster: Cluster) -> dict[str, int]:
+    """How far each host is behind the one used last, going round."""
+    places = {host.name: place for place, host in enumerate(cluster.hosts)}
+    placed = [vm for vm in cluster.vms if vm.host in places]
+    last = places[max(placed, key=lambda vm: vm.id).host or ""] if placed else -1
+    return {name: (place - last - 1) % len(places) for name, place in places.items()}

@@ -56,13 +56,14 @@ def of(scene: Scene, after: Mapping[int, Vm]) -> tuple[tuple[Vm, ...], Strange]:
             continue
         vm = by_uuid.get(sample.uuid)
         if vm is None:
-            # One that was known before the look has been removed since.
-            if sample.uuid in before or (sample.uuid in alive and not sample.alive):
+            # One that was known before the look has been removed since, as was one made since.
+            removed = sample.uuid in before or _is_newer(scene, sample)
+            if removed or (sample.uuid in alive and not sample.alive):
                 continue
             if sighting.hidden and not sample.alive:
                 continue
             found = _adopted(scene, host, sighting, sample, {**after, **taken})
-        elif vm.host != host and sample.alive and vm.operation is None:
+        elif vm.host != host and sample.alive and _is_as_it_was(scene, vm):
             found = _moved(scene, host, sighting, sample, vm)
         else:
             continue
@@ -83,6 +84,18 @@ def _samples(scene: Scene) -> Iterator[tuple[str, Sighting, VmSample]]:
             continue
         for vm in sighting.vms:
             yield host, sighting, vm
+
+
+def _is_newer(scene: Scene, sample: VmSample) -> bool:
+    """Whether its manifest is of an operation that began while the hosts were looked at."""
+    operation = (sample.manifest or {}).get("operation")
+    known = scene.last_known
+    return known is not None and isinstance(operation, int) and operation > known
+
+
+def _is_as_it_was(scene: Scene, vm: Vm) -> bool:
+    """Whether its record is at rest, and not newer than the looks."""
+    return vm.operation is None and scene.state.vms.get(vm.id) == scene.known.get(vm.id)
 
 
 def _adopted(

@@ -66,13 +66,14 @@ class Scene(Struct, frozen=True, kw_only=True):
     """What a sweep decides from.
 
     `state` is the newest, `known` are the records from before the looks: what was changed
-    meanwhile is newer than they. `asked` are the hosts of this round, each in `sightings` or, with
-    the reason, in `lost`. `leads`: this round also cares for what belongs to no host (of the
-    shards, the first does).
+    meanwhile is newer than they; `last_known` is the last operation that had begun then. `asked`
+    are the hosts of this round, each in `sightings` or, with the reason, in `lost`. `leads`: this
+    round also cares for what belongs to no host (of the shards, the first does).
     """
 
     state: State
     known: Mapping[int, Vm]
+    last_known: int | None = None
     asked: tuple[str, ...]
     sightings: Mapping[str, Sighting]
     lost: Mapping[str, str]

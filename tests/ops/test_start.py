@@ -376,3 +376,23 @@ def test_one_that_was_started_again_can_be_paused_and_shut_down(stage: Stage, ex
     assert power.act(stage.world, stage.context, "web1", OperationKind.SHUTDOWN, 20) is None
 
     assert stage.host().empty
+
+
+@pytest.mark.parametrize(
+    ("reason", "after"),
+    [
+        ("host rebooted 2026-03-01 12:00 UTC", "host rebooted 2026-03-01 12:00 UTC"),
+        ("it ended", "not started: interrupted"),
+    ],
+)
+def test_what_ended_with_its_host_still_says_so_when_its_start_was_interrupted(
+    stage: Stage, exited: Vm, reason: str, after: str
+) -> None:
+    with stage.store.transaction() as tx:
+        tx.put_vm(replace(exited, reason=reason))
+    die(stage, "StartQemu", "before", lambda: starting.start_again(stage.world, stage.context, "1"))
+
+    recover.settle(stage.world, stage.context, 1)
+
+    assert stage.state.vms[1].state is TashiState.Exited
+    assert stage.state.vms[1].reason == after

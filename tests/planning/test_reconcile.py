@@ -214,6 +214,26 @@ def test_one_that_was_removed_while_its_host_was_asked_does_not_come_back() -> N
     assert (verdict.vms, verdict.problems) == ((), ())
 
 
+def test_one_that_was_made_and_removed_while_the_hosts_were_asked_does_not_come_back() -> None:
+    brief = sample(vm(9), manifest=manifest_of(vm(9)))  # of operation 3
+
+    found = [
+        reconcile.judge(scene([], {"node1": sighting(brief)}, last_known=last)).vms
+        for last in (2, 3)
+    ]
+
+    assert [[one.name for one in vms] for vms in found] == [[], ["web9"]]
+
+
+def test_one_that_was_placed_elsewhere_while_the_hosts_were_asked_has_not_moved_back() -> None:
+    before = vm(1, host=None, observed=Observed())
+    looks = {"node1": sighting(), "node2": sighting(sample(vm(1)))}
+
+    verdict = reconcile.judge(scene([vm(1)], looks, known={1: before}))
+
+    assert (verdict.vms, verdict.events) == ((), ())
+
+
 def test_a_folder_that_nobody_can_account_for_is_told_and_not_touched() -> None:
     for manifest in (None, {"cluster": "0123456789ab"}):
         remains = sample(vm(9), alive=False, manifest=manifest)

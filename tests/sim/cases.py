@@ -3,7 +3,8 @@
 ``create/StartQemu/done/kill+destroy/KillQemu/sent/cut`` is a create that is killed when its QEMU
 has started, then a destroy whose connection is cut while QEMU is being killed. A command may have
 several faults, one after the other. ``Port.3`` is the third use of store, journal or network by a
-command, which need not be near a step. A leading ``~`` gives the faulted step a batch of its own.
+command, which need not be near a step; ``Look.2`` is the second look of a sweep. A leading ``~``
+gives the faulted step a batch of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from tashictl.adapters.sim.faults import AT_THE_MONITOR, Moment, Planned, Point
 _ANYWHERE = ("kill", "power", "lostpower", "int", "stop", "nospace", "down", "reboot")
 _AT_HOST = (*_ANYWHERE, "cut", "trunc", "full", "fail", "hang", "stall")
 _AT_SEND = (*_ANYWHERE, "cut", "full")
-_UNSCRIPTED = (*AT_THE_MONITOR, "PutImage", "PutSeed", "Port")
+_UNSCRIPTED = (*AT_THE_MONITOR, "PutImage", "PutSeed", "Port", "Look")
+_AT_LOOK = (*_ANYWHERE, "cut", "trunc", "hang", "full")
 _AT_PORT = ("kill", "power", "lostpower", "int", "stop", "nospace")
 _BATCH = ("late", "latemid", "lost")  # what befalls a whole script
 ALL_KINDS = frozenset(
@@ -67,6 +69,8 @@ def kinds_at(point: Point) -> tuple[str, ...]:
     """What may go wrong at a point."""
     if point.step == "Port":
         return _AT_PORT
+    if point.step == "Look":
+        return _AT_LOOK if point.moment is Moment.BEFORE else _ANYWHERE
     if point.step in ("PutImage", "PutSeed"):
         return (*_ANYWHERE, "cut", "full", "late") if point.moment is Moment.BEFORE else _ANYWHERE
     if point.step in AT_THE_MONITOR:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from tashictl.adapters.sim.host import SimHost
@@ -33,7 +34,7 @@ class Commits:
             old = before.vms.get(vm_id)
             if old is None:
                 self._new(vm)
-            else:
+            elif old is not vm:
                 self._changed(old, vm)
         for vm_id, vm in before.vms.items():
             if vm_id not in after.vms:
@@ -41,10 +42,12 @@ class Commits:
                 if left:
                     self._watch.problem(f"record of {vm.uuid} removed while there is {left}")
                 self._watch.gone.add(vm.uuid)
-        for host in self._hosts.values():
-            claimed = sum(vm.spec.cores for vm in after.vms.values() if vm.host == host.name)
-            if claimed > host.cores:
-                self._watch.problem(f"{claimed} cores are claimed on {host.name}")
+        claims: Counter[str] = Counter()
+        for vm in after.vms.values():
+            claims[vm.host or ""] += vm.spec.cores
+        for name, host in self._hosts.items():
+            if claims[name] > host.cores:
+                self._watch.problem(f"{claims[name]} cores are claimed on {name}")
 
     def _new(self, vm: Vm) -> None:
         if vm.id in self.seen_ids:
@@ -58,9 +61,19 @@ class Commits:
             self._watch.problem(f"illegal change {old.state.name} -> {vm.state.name}")
         if vm.state is TashiState.Running and old.state is not TashiState.Running:
             self.check_running(vm)
-        left = self.traces(vm.uuid, vm.id)
-        if old.host is not None and vm.host != old.host and left:
-            self._watch.problem(f"claim on {old.host} lost while {left}")
+        if vm.state is TashiState.Exited and old.state is not TashiState.Exited:
+            self._check_ended(vm)
+        if old.host is not None and vm.host != old.host:
+            left = [
+                what for what in self.traces(vm.uuid, vm.id) if not what.startswith(f"{vm.host}:")
+            ]
+            if left:
+                self._watch.problem(f"claim on {old.host} lost while {left}")
+
+    def _check_ended(self, vm: Vm) -> None:
+        host = self._hosts[vm.host or ""]
+        if host.qemu_of(vm.uuid) is not None:
+            self._watch.problem(f"recorded as ended on {vm.host}, but runs: {vm.uuid}")
 
     def check_running(self, vm: Vm) -> None:
         """A VM that is recorded as running runs there, unless a fault has ended it."""

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+
+from msgspec.structs import replace
+
+from tashictl.adapters.locks import FileLocks
+from tashictl.adapters.store.form import Seal, Stored
+from tashictl.adapters.store.tiny import TinyTransaction
+from tashictl.adapters.store.upgrade import LADDER
+from tashictl.model.state import State
 
 
 class SimDice:
@@ -96,3 +105,39 @@ class NoTrust:
 
     def forget(self, host: str) -> None:
         pass
+
+
+class MemoryStore:
+    """The state of a large cluster, in memory; transactions are TinyDB's, without the file."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def under(self, locks: FileLocks) -> LockedMemory:
+        """The store as one controller has it, with its locks."""
+        return LockedMemory(self, locks)
+
+
+class LockedMemory:
+    """One controller's way to a `MemoryStore`."""
+
+    def __init__(self, memory: MemoryStore, locks: FileLocks) -> None:
+        self._memory = memory
+        self._locks = locks
+
+    def read(self) -> State:
+        return self._memory.state
+
+    @contextmanager
+    def transaction(self) -> Iterator[TinyTransaction]:
+        with self._locks.state():
+            old = self._memory.state
+            seal = Seal(format="", schema=1, min_writer=1, size=0, sha256="")
+            stored = Stored(seal=seal, raw=b"", state=old, host_ids={}, image_ids={})
+            tx = TinyTransaction(stored, LADDER)
+            yield tx
+            if tx.state != old:
+                meta = replace(tx.state.meta, generation=old.meta.generation + 1)
+                self._memory.state = replace(tx.state, meta=meta)
+
+    closing_transaction = transaction

@@ -14,12 +14,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
 from tashictl.adapters import files, qmp
+from tashictl.adapters.book import SqliteBook
+from tashictl.adapters.history import SqliteHistory
 from tashictl.adapters.journals import FileJournals
-from tashictl.adapters.locks import FileLocks
+from tashictl.adapters.locks import FileLocks, FileSweepLocks
 from tashictl.adapters.sim.faults import FaultPoints, Injector, Killed, Moment, Planned
 from tashictl.adapters.sim.host import File, SimHost
 from tashictl.adapters.sim.remote import Network
@@ -36,6 +39,8 @@ from tashictl.model.steps import Step
 from tashictl.ops import host as host_ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
+from tashictl.ops.ports_sweep import Books
+from tashictl.ops.sweep import Round
 from tests.sim.commits import Commits
 from tests.sim.doubles import NoTrust, Quiet, SimDice, SimSeeds, SimWho
 from tests.sim.things import (
@@ -48,7 +53,7 @@ from tests.sim.things import (
     scratch_root,
 )
 from tests.sim.verbs import Verbs
-from tests.sim.watched import WatchedJournals, WatchedRemote, WatchedStore
+from tests.sim.watched import WatchedBook, WatchedJournals, WatchedRemote, WatchedStore
 
 
 class Cluster:
@@ -63,6 +68,7 @@ class Cluster:
             self.timeline, [SimHost(name, self.timeline, self.watch) for name in names]
         )
         self.disk_full = False
+        self.store_of: Callable[[FileLocks], Any] = self._tiny_store
         self.seeds: dict[str, bytes] = {}
         # By uuid the host, path and very file of a disk that must not go.
         self.kept: dict[str, tuple[SimHost, str, File]] = {}
@@ -91,6 +97,9 @@ class Cluster:
         self._controllers += 1
         return Controller(self, f"ws{self._controllers}", Injector(faults), meanwhile, split_at)
 
+    def _tiny_store(self, locks: FileLocks) -> TinyStore:
+        return TinyStore(self.folder, locks, self.timeline, 2)
+
     def state(self) -> State:
         return self.controller().store.read()
 
@@ -98,7 +107,7 @@ class Cluster:
         """The world is well again; what is under way stays under way."""
         self.disk_full = False
         for host in self.hosts:
-            host.reachable, host.full, host.mute, host.deaf = True, False, False, False
+            host.heal()
 
     def run_out(self) -> None:
         """All scripts come to their ends."""
@@ -125,11 +134,13 @@ class Controller(Verbs):
         self.in_transaction = False
         self.lose_journals = False
         self.power_cut = False
+        self.stopped_s = 3600.0
         self._meanwhile = meanwhile
         timeline = cluster.timeline
         who = SimWho(name)
         locks = FileLocks(f"{cluster.folder}/locks", timeline, who.controller(), 10.0)
-        self.store = WatchedStore(self, TinyStore(cluster.folder, locks, timeline, 2))
+        self.unwatched_store = cluster.store_of(locks)
+        self.store = WatchedStore(self, self.unwatched_store)
         self.journals = WatchedJournals(self, FileJournals(f"{cluster.folder}/journal", timeline))
         self.remote = WatchedRemote(self, cluster.network, self._at_host)
         self.report = Quiet()
@@ -147,6 +158,17 @@ class Controller(Verbs):
             report=self.report,
             seeds=SimSeeds(cluster.seeds, self.alive),
         )
+        self.round: Round | None = None
+        self.books = Books(
+            book=WatchedBook(self, SqliteBook(cluster.folder, timeline.now)),
+            history=WatchedBook(self, SqliteHistory(cluster.folder, timeline)),
+            locks=FileSweepLocks(f"{cluster.folder}/locks", timeline, who.controller()),
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk of its cluster directory is full."""
+        return self.cluster.disk_full
 
     # -- what befalls it
 
@@ -158,6 +180,8 @@ class Controller(Verbs):
         line, host = self.remote.line, self.remote.host
         if kind in SIGNALS:
             self._signal(kind)
+        elif step == "Look" and kind in ("trunc", "hang"):
+            line.truncate_at, line.frozen_at = (0, None) if kind == "trunc" else (None, 0)
         elif kind == "cut" and moment is Moment.SENT:
             line.cut_at = 0
         elif kind == "cut":
@@ -227,7 +251,7 @@ class Controller(Verbs):
                 raise KeyboardInterrupt
             case "stop":
                 self._meanwhile()
-                self.cluster.timeline.sleep(3600.0)
+                self.cluster.timeline.sleep(self.stopped_s)
 
     # -- its command
 

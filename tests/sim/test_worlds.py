@@ -24,15 +24,16 @@ CHANGES: dict[str, Callable[[Controller], str]] = {
     "undo": lambda c: c.undo(),
     "schedule": lambda c: c.schedule(),
     "import": lambda c: c.bring(),
+    "sweep": lambda c: c.sweep(),
 }
 
 
-def _what_is_there(host: SimHost) -> tuple[object, ...]:
+def what_is_there(host: SimHost) -> tuple[object, ...]:
     files = {p: f.text for p, f in host.files.items() if "/fence/" not in p}
     return (files, dict(host.taps), {(p.pid, p.uuid) for p in host.processes.values()})
 
 
-def _an_old_copy(cluster: Cluster, *, interrupted: bool, journals: bool) -> None:
+def an_old_copy(cluster: Cluster, *, interrupted: bool, journals: bool) -> None:
     """Two VMs; then a copy is made, one VM is destroyed, another made, and the copy put back."""
     assert cluster.controller().create("stays", **SMALL) == "ok"
     assert cluster.controller().create("leaves", **SMALL) == "ok"
@@ -59,12 +60,12 @@ def _an_old_copy(cluster: Cluster, *, interrupted: bool, journals: bool) -> None
 def test_with_a_state_file_of_yesterday_no_change_is_made(change: str, journals: bool) -> None:
     interrupted = change in ("resume", "undo")
     with a_cluster(1, hosts=1) as cluster:
-        _an_old_copy(cluster, interrupted=interrupted, journals=journals)
+        an_old_copy(cluster, interrupted=interrupted, journals=journals)
         (host,) = cluster.hosts
-        before = _what_is_there(host)
+        before = what_is_there(host)
         outcome = CHANGES[change](cluster.controller())
         assert outcome == (OLD if change != "schedule" else "ok"), outcome
-        assert _what_is_there(host) == before
+        assert what_is_there(host) == before
         assert [p for p in cluster.watch.problems if "double" in p or "came back" in p] == []
 
 
@@ -77,10 +78,10 @@ def test_a_state_file_that_lacks_a_single_operation_is_noticed_by_the_host_of_it
         shutil.rmtree(cluster.folder)
         shutil.move(copy, cluster.folder)
         (host,) = cluster.hosts
-        before = _what_is_there(host)
+        before = what_is_there(host)
         for verb in ("create", "destroy one that runs", "create"):
             assert CHANGES[verb](cluster.controller()) == OLD
-        assert _what_is_there(host) == before
+        assert what_is_there(host) == before
 
 
 def test_an_old_copy_that_has_caught_up_on_another_host_is_noticed_where_it_lacks_something() -> (
@@ -94,17 +95,17 @@ def test_an_old_copy_that_has_caught_up_on_another_host_is_noticed_where_it_lack
         assert cluster.controller().create("lost", host=first, **SMALL) == "ok"
         shutil.rmtree(cluster.folder)
         shutil.move(copy, cluster.folder)
-        before = _what_is_there(cluster.hosts[0])
+        before = what_is_there(cluster.hosts[0])
         for name in ("one", "two"):  # these take the ids that the copy has forgotten
             assert cluster.controller().create(name, host=second, **SMALL) == "ok"
         assert cluster.controller().create("three", host=first, **SMALL) == OLD
         assert cluster.state().meta.stale
-        assert _what_is_there(cluster.hosts[0]) == before
+        assert what_is_there(cluster.hosts[0]) == before
 
 
 def test_a_host_that_has_proved_the_database_old_stops_changes_on_all_hosts() -> None:
     with a_cluster(1, hosts=1) as cluster:
-        _an_old_copy(cluster, interrupted=False, journals=True)
+        an_old_copy(cluster, interrupted=False, journals=True)
         assert cluster.controller().create("new", **SMALL) == OLD
         assert cluster.state().meta.stale
         sent = len(cluster.network.sent)
@@ -136,9 +137,9 @@ def test_a_host_that_others_hold_is_left_as_it_is(line: str, outcome: str) -> No
     with a_cluster(3, hosts=1) as cluster:
         (host,) = cluster.hosts
         host.files[CLUSTER_FILE] = File(line)
-        before = _what_is_there(host)
+        before = what_is_there(host)
         assert cluster.controller().create() == outcome
-        assert _what_is_there(host) == before
+        assert what_is_there(host) == before
         assert cluster.state().vms == {}
         assert cluster.watch.problems == []
 

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from tashictl.model.vm import OperationKind, Vm
 from tashictl.ops import count as count_ops
 from tashictl.ops import host as host_ops
+from tashictl.ops import host_remove, many, recover, starting
 from tashictl.ops import image as image_ops
-from tashictl.ops import many, recover, starting
 from tashictl.ops import power as power_ops
+from tashictl.ops import sweep as sweep_ops
 from tashictl.ops import vm as vm_ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
+from tashictl.ops.ports_sweep import Books
+from tashictl.ops.sweep import Round, Wish
 from tashictl.planning import images, paths
 from tashictl.planning.request import RawVm
 from tests.sim.things import IMAGE, IMPORTED, NAME, SETTINGS, USER_DATA
@@ -33,6 +36,8 @@ class Verbs:
     world: World
     context: Context
     dead: bool
+    books: Books
+    round: Round | None
 
     def command(self, do: Callable[[], object]) -> str:
         """Carry a command out."""
@@ -148,6 +153,22 @@ class Verbs:
         if operation is None:
             return "nothing"
         return self.command(lambda: recover.undo(self.world, self.context, operation))
+
+    def sweep(self, *, accept: bool = True) -> str:
+        """One round; who is asked about the brake says `accept`. What came of it is `round`."""
+
+        def do() -> None:
+            self.round = sweep_ops.sweep(
+                self.world, self.context, self.books, Wish(), lambda _: accept
+            )
+
+        return self.command(do)
+
+    def pause(self, name: str = NAME) -> str:
+        return self.power(OperationKind.PAUSE, name)
+
+    def remove(self, host: str) -> str:
+        return self.command(lambda: host_remove.remove(self.world, self.context, host))
 
     def check(self) -> str:
         hosts = self.context.inventory.hosts

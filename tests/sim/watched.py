@@ -16,6 +16,7 @@ from tashictl.adapters.sim.faults import Moment
 from tashictl.adapters.sim.remote import Network, SimRemote
 from tashictl.adapters.sim.script import Run
 from tashictl.adapters.store.tiny import TinyStore
+from tashictl.errors import OperationFailed
 from tashictl.model.host import HostConfig
 from tashictl.model.state import State
 from tashictl.model.steps import Step
@@ -26,6 +27,11 @@ class Owner(Protocol):
 
     folder: str
     in_transaction: bool
+
+    @property
+    def full(self) -> bool:
+        """Whether its disk is full."""
+        ...
 
     def alive(self, what: str) -> None:
         """Raises where it is dead, or is to die now."""
@@ -70,6 +76,14 @@ class WatchedRemote(SimRemote):
         then()
         return reply
 
+    def _look(self, host: HostConfig, make_script: Any) -> Any:
+        self._owner.alive("look")
+        self.drop(host)
+        self._owner.moment("Look", Moment.BEFORE)
+        reply = super()._look(host, make_script)
+        self._owner.moment("Look", Moment.AFTER)
+        return reply
+
     def put(
         self, host: HostConfig, source: Any, path: str, size_bytes: int, deadline_s: float
     ) -> Any:
@@ -93,15 +107,17 @@ class WatchedRemote(SimRemote):
 class WatchedStore:
     """The real store; every commit is held against what may follow what."""
 
-    def __init__(self, owner: Owner, real: TinyStore) -> None:
+    def __init__(self, owner: Owner, real: Any) -> None:
         self._owner = owner
         self._real = real
         self._path = Path(owner.folder) / "tashi.json"
+        self._on_disk = isinstance(real, TinyStore)
         self._before: bytes | None = None  # what a power cut may bring back
         self._after = b""  # in place of this, which nobody has made durable
 
     def read(self) -> State:
-        return self._real.read()
+        state: State = self._real.read()
+        return state
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
@@ -117,14 +133,16 @@ class WatchedStore:
     def _watched(self, begin: Callable[[], Any], fleeting: Path | None) -> Iterator[Any]:
         self._owner.alive("transaction")
         with begin() as tx:
-            before, kept = tx.state, fleeting.read_bytes() if fleeting is not None else None
+            before = tx.state
+            kept = fleeting.read_bytes() if fleeting is not None and self._on_disk else None
             self._owner.in_transaction = True
             try:
                 yield tx
             finally:
                 self._owner.in_transaction = False
             after = tx.state
-        self._before, self._after = kept, self._path.read_bytes()
+        if self._on_disk:
+            self._before, self._after = kept, self._path.read_bytes()
         self._owner.committed(before, after)
         self._owner.alive("commit")
 
@@ -212,3 +230,24 @@ class WatchedJournal:
 
     def close(self) -> None:
         self._real.close()
+
+
+class WatchedBook:
+    """The real book of events; it is as full as the disk of the state."""
+
+    def __init__(self, owner: Owner, real: Any) -> None:
+        self._owner = owner
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._real, name)
+
+        def call(*values: Any, **named: Any) -> Any:
+            self._owner.alive(f"book {name}")
+            if self._owner.full:
+                raise OperationFailed("E-BOOK", "the book cannot be written", cause="simulated")
+            found = real(*values, **named)
+            self._owner.alive(f"book {name} done")
+            return found
+
+        return call

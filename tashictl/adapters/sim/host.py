@@ -21,6 +21,7 @@ class File:
 
     def __init__(self, text: str = "") -> None:
         self.text = text
+        self.holders = 0  # processes that hold a lock on it
 
 
 class Process:
@@ -63,6 +64,9 @@ class SimHost:
         self.memory_mib = 4096
         self.qemu_version = "7.2.22"
         self.reachable = True
+        self.hung = False  # what only looks at it is never answered
+        self.late_s = 0.0  # how long the answer to such a look is on its way
+        self.truncates = False  # such an answer ends in the middle
         self.full = False
         self.mute = False  # its QEMUs do not answer on QMP
         self.deaf = False  # its guests ignore the power button
@@ -78,6 +82,7 @@ class SimHost:
         self.stuck: dict[str, int] = {}  # role of a file system that hangs, since when (epoch)
         self.oom: set[str] = set()  # uuids whose QEMUs the kernel has killed for their memory
         self._pids = itertools.count(1000)
+        self._by_uuid: dict[str, dict[int, Process]] = {}
 
     @property
     def time_s(self) -> int:
@@ -116,17 +121,20 @@ class SimHost:
 
     def qemu_of(self, uuid_: str) -> Process | None:
         """The process whose command line names this uuid."""
-        return next((p for p in self.processes.values() if p.uuid == uuid_), None)
+        return next(iter(self._by_uuid.get(uuid_, {}).values()), None)
 
     def is_locked(self, path: str) -> bool:
         """Whether a process holds the lock on the very file that lies at `path`."""
         file = self.files.get(path)
-        return file is not None and any(p.run_lock is file for p in self.processes.values())
+        return file is not None and file.holders > 0
 
     def spawn(self, uuid_: str, run_lock: File | None) -> Process:
         """Start a process."""
         process = Process(next(self._pids), uuid_, run_lock)
         self.processes[process.pid] = process
+        self._by_uuid.setdefault(uuid_, {})[process.pid] = process
+        if run_lock is not None:
+            run_lock.holders += 1
         self.watch.spawned(self.name, uuid_)
         return process
 
@@ -159,8 +167,12 @@ class SimHost:
 
     def end(self, process: Process) -> None:
         """A process is gone; its sockets stay as files that nobody answers at."""
-        if self.processes.pop(process.pid, None) is not None:
-            self.watch.ended(process.uuid)
+        if self.processes.pop(process.pid, None) is None:
+            return
+        del self._by_uuid[process.uuid][process.pid]
+        if process.run_lock is not None:
+            process.run_lock.holders -= 1
+        self.watch.ended(process.uuid)
 
     # -- locks among scripts
 
@@ -178,6 +190,12 @@ class SimHost:
         """A script has ended: its locks are free."""
         for key in [k for k, h in self.locks.items() if h is holder]:
             del self.locks[key]
+
+    def heal(self) -> None:
+        """Turn all faults off; what they have done stays."""
+        self.reachable, self.late_s, self.offset_s = True, 0.0, 0.0
+        self.hung = self.truncates = self.full = self.mute = self.deaf = False
+        self.stuck.clear()
 
     def restart(self, run_dir: str) -> None:
         """What a reboot leaves: disks; no scripts, VMs, TAPs of ours, run folders."""

@@ -21,6 +21,7 @@ from tashictl.model.script import Fault, HostKey, Reply, Script, SweepStats
 from tashictl.model.steps import Step
 
 _LATENCY_S = 0.01
+_CONNECT_S = 10.0
 _GUEST_GOES_S = 0.7
 _CHUNK = 50  # bytes of QMP that arrive at once, so that lines come in pieces
 
@@ -99,7 +100,7 @@ class SimRemote:
         if line.unsent or not sim.reachable:
             line.unsent = False
             fault = Fault.TCP_TIMEOUT if not sim.reachable else Fault.CUT
-            self._timeline.sleep(10.0 if not sim.reachable else 0.0)
+            self._timeline.sleep(_CONNECT_S if not sim.reachable else 0.0)
             return Reply(fault=fault, detail="simulated")
         if not script.changing:
             return Reply(rc=0, out=probe.answer(sim, script), sent=True)
@@ -156,17 +157,44 @@ class SimRemote:
         on_result: Callable[[HostConfig, Reply], None],
         follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
-        """Run a script on each of many hosts, here one after the other."""
+        """Run a script that only looks on many hosts at once; each answers when it can."""
         begun_s, replies = self._timeline.monotonic_s(), []
-        for host in hosts:
-            limit_s = self._timeline.monotonic_s() + timeout_s
-            replies.append(self.run(host, make_script(host), limit_s))
+        asked = [(self._takes_s(host, timeout_s), host) for host in hosts]
+        for takes_s, host in sorted(asked, key=lambda one: one[0]):
+            left_s = begun_s + takes_s - self._timeline.monotonic_s()
+            if left_s > 0:
+                self._timeline.sleep(left_s)
+            replies.append(self._look(host, make_script))
             if follow is not None and replies[-1].fault is None:
                 follow(host, replies[-1])
             on_result(host, replies[-1])
         failed = sum(reply.fault is not None for reply in replies)
         seconds = self._timeline.monotonic_s() - begun_s
         return SweepStats(answered=len(replies) - failed, failed=failed, seconds=seconds)
+
+    def _takes_s(self, host: HostConfig, timeout_s: float) -> float:
+        sim = self._network.hosts[host.name]
+        if not sim.reachable:
+            return min(_CONNECT_S, timeout_s)
+        return timeout_s if sim.hung else min(sim.late_s + _LATENCY_S, timeout_s)
+
+    def _look(self, host: HostConfig, make_script: Callable[[HostConfig], Script]) -> Reply:
+        """One answer of a sweep; no script is made for a host that is not reached."""
+        line, sim = self.line, self._network.hosts[host.name]
+        if not sim.reachable:
+            return Reply(fault=Fault.TCP_TIMEOUT, detail="simulated")
+        if line.unsent:
+            line.unsent = False
+            return Reply(fault=Fault.CUT, detail="simulated")
+        script = make_script(host)
+        if sim.hung or line.frozen_at is not None:
+            line.renew()
+            return Reply(fault=Fault.TIMEOUT, detail="simulated", sent=True)
+        out = probe.answer(sim, script)
+        if sim.truncates or line.truncate_at is not None:
+            line.renew()
+            out = out[: len(out) // 2]
+        return Reply(rc=0, out=out, sent=True)
 
     # -- files
 
