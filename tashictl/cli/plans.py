@@ -34,21 +34,25 @@ def emit_plan(face: Globals, title: str, steps: Iterable[Planned]) -> None:
     if face.output is Output.NAME:
         return
     if not face.for_people:
-        records: list[dict[str, object]] = [
-            {"host": s.host, "name": s.name, "script": s.script, "diff": s.diff} for s in every
-        ]
+        records = as_records(every)
         if face.output is Output.CSV:
             output.emit_records(face, records, ())
         else:
             output.emit_record(face, {"steps": records}, ())
         return
     paint = options.paint_for(face.streams.stdout, face.color, face.streams.env)
-    lines = [text.visible(title), *_by_host(every, face, paint)]
+    lines = [text.visible(title), *by_host(every, face, paint)]
     tail = "" if face.debug else "    " + paint("dim", "(--dry-run --debug prints the scripts)")
     output.write(face, "\n".join([*lines, _UNCHANGED + tail, ""]))
 
 
-def _by_host(steps: Sequence[Planned], face: Globals, paint: text.Paint) -> Iterator[str]:
+def as_records(steps: Iterable[Planned]) -> list[dict[str, object]]:
+    """The steps of the contract."""
+    return [{"host": s.host, "name": s.name, "script": s.script, "diff": s.diff} for s in steps]
+
+
+def by_host(steps: Sequence[Planned], face: Globals, paint: text.Paint) -> Iterator[str]:
+    """The lines of a plan, under a heading for each host; --debug adds the scripts."""
     numbers = max((len(str(s.number)) for s in steps), default=1)
     names = max((len(s.name) for s in steps), default=1)
     for host, members in groupby(steps, key=lambda s: s.host):

@@ -14,6 +14,7 @@ from tashictl.model.event import Severity
 
 if TYPE_CHECKING:
     from tashictl.cli.desk import Desk
+    from tashictl.cli.plans import Planned
     from tashictl.model.event import Problem
     from tashictl.ops.context import Context
     from tashictl.ops.ports import World
@@ -133,16 +134,21 @@ def _fresh(books: Books, found: list[Problem], at: str) -> list[Problem]:
 
 
 def _dry(at: Desk, world: World, context: Context, wish: Wish) -> int:
+    from tashictl.cli import dry
     from tashictl.ops import sweep as ops
+    from tashictl.ops import sweep_dry
 
     face = at.face
     scene, verdict = ops.decide(world, context, wish)
     open_ = _still_open(at, verdict)
+    steps: list[Planned] = []
+    for number, plan in sweep_dry.plans(world, context, scene, verdict):
+        steps += dry.planned(face, world, context, plan, number, len(steps))
     if face.for_people:
-        found = sweep_text.dry_lines(face, scene, verdict, open_)
+        found = sweep_text.dry_lines(face, scene, verdict, open_, steps)
         output.write(face, "".join(f"{line}\n" for line in found))
     else:
-        output.emit_record(face, sweep_text.dry_record(scene, verdict), (), name=scene.now)
+        output.emit_record(face, sweep_text.dry_record(scene, verdict, steps), (), name=scene.now)
     if verdict.brake and not face.yes:
         return FaultsFound.exit_code
     return PartialResult.exit_code if open_ else 0

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tashictl.cli import options, text
+from tashictl.cli import options, plans, text
 from tashictl.cli.options import Globals
 from tashictl.model.event import Event, Problem, Severity
 
 if TYPE_CHECKING:
+    from tashictl.cli.plans import Planned
     from tashictl.ops.sweep import Round
     from tashictl.planning.verdict import Scene, Verdict
 
@@ -125,8 +126,14 @@ def record(done: Round) -> dict[str, object]:
     }
 
 
-def dry_lines(face: Globals, scene: Scene, verdict: Verdict, open_: Iterable[Problem]) -> list[str]:
-    """What a round would write down, do and tell."""
+def dry_lines(
+    face: Globals,
+    scene: Scene,
+    verdict: Verdict,
+    open_: Iterable[Problem],
+    steps: Sequence[Planned],
+) -> list[str]:
+    """What a round would write down, do (with its steps) and tell."""
     width = options.width_of(face.streams.stdout, face.streams.env)
     paint = options.paint_for(face.streams.stdout, face.color, face.streams.env)
     lost = f", {len(scene.lost)} not reached" if scene.lost else ""
@@ -138,12 +145,14 @@ def dry_lines(face: Globals, scene: Scene, verdict: Verdict, open_: Iterable[Pro
     for repair in verdict.repairs:
         where = f" on {repair.host}" if repair.host else ""
         found.append(f"would {repair.kind.value}  {repair.target}{where}: {repair.why}")
+    found += plans.by_host(steps, face, paint)
     for problem in open_:
         found += _problem_lines(problem, scene.now, width, paint)
-    return [*found, "nothing was changed"]
+    more = "    (--dry-run --debug prints the scripts)" if steps and not face.debug else ""
+    return [*found, f"nothing was changed{paint('dim', more)}"]
 
 
-def dry_record(scene: Scene, verdict: Verdict) -> dict[str, object]:
+def dry_record(scene: Scene, verdict: Verdict, steps: Iterable[Planned]) -> dict[str, object]:
     """The same as an object."""
     return {
         "at": scene.now,
@@ -159,6 +168,7 @@ def dry_record(scene: Scene, verdict: Verdict) -> dict[str, object]:
             for r in verdict.repairs
         ],
         "problems": _plain(verdict.problems),
+        "steps": plans.as_records(steps),
     }
 
 
