@@ -31,29 +31,36 @@ class _Parcel(Struct, frozen=True, kw_only=True):
     data: bytes
 
 
-def spread(world: World, context: Context, sightings: Mapping[str, Sighting]) -> int:
-    """Bring the replica to its keepers, where another one lies; returns how many got it.
+class Spread(Struct, frozen=True, kw_only=True):
+    """How many hosts got the replica, and which failed, with the reason."""
 
-    `sightings` are the hosts that answered just now. A host that fails is told of and left for the
-    next time. A state that is known to be an old copy is not spread.
+    done: int = 0
+    failed: dict[str, TashiError] = {}
+
+
+def spread(world: World, context: Context, sightings: Mapping[str, Sighting]) -> Spread:
+    """Bring the replica to its keepers, where another one lies.
+
+    `sightings` are the hosts that answered just now. A host that fails is left for the next time.
+    A state that is known to be an old copy is not spread.
     """
     state = world.store.read()
     if state.meta.stale:
-        return 0
+        return Spread()
     digest = replica.digest(state)
     kept = replica.keepers(h for h in context.inventory.hosts if _may_keep(h, state, sightings))
     lacking = [name for name in kept if not _has(sightings[name], digest)]
     if not lacking:
-        return 0
+        return Spread()
     parcel = _Parcel(state=state, data=replica.content(state))
-    done = 0
+    done, failed = 0, {}
     for name in lacking:
         try:
             _bring(world, context, parcel, context.config(name), sightings[name].clock_offset_s)
             done += 1
         except TashiError as error:
-            world.report.warn(f"no replica of the state on {name}: {error}")
-    return done
+            failed[name] = error
+    return Spread(done=done, failed=failed)
 
 
 def _may_keep(host: HostConfig, state: State, sightings: Mapping[str, Sighting]) -> bool:

@@ -6,7 +6,7 @@ the operation that people could have asked for, with its own locks, journal and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -76,8 +76,9 @@ def sweep(world: World, context: Context, books: Books, wish: Wish, accept: Acce
         verdict = _written(world, context, scene, looks, accept)
         scene = replace(scene, state=world.store.read())
         done, left = sweep_repair.all_of(world, context, verdict.repairs, begun_s + wish.timeout_s)
-        if wish.leads:
-            replica.spread(world, context, looks.sightings)
+        verdict = replace(
+            verdict, problems=(*verdict.problems, *_spread(world, context, looks, wish))
+        )
         told = sweep_books.close(world, books, scene, verdict, done)
         return Round(
             at=scene.now,
@@ -90,6 +91,19 @@ def sweep(world: World, context: Context, books: Books, wish: Wish, accept: Acce
             done=done,
             left=left,
             seconds=world.clock.monotonic_s() - begun_s,
+        )
+
+
+def _spread(world: World, context: Context, looks: Looks, wish: Wish) -> Iterator[Problem]:
+    """Leave the replica of the state on a few hosts; where that fails, it is told."""
+    failed = replica.spread(world, context, looks.sightings).failed if wish.leads else {}
+    for host, error in failed.items():
+        yield Problem(
+            id=f"replica:{host}",
+            text=f"no copy of the state could be left on {host}: {error}",
+            hint=f"tashictl host check {host}",
+            host=host,
+            scope=host,
         )
 
 
