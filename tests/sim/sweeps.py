@@ -111,11 +111,8 @@ def prepare(cluster: Cluster, policy: str, interrupted: str) -> None:
 
 def _pending(cluster: Cluster) -> None:
     """A VM that no host could be found for when it was asked for."""
-    for host in cluster.hosts:
-        host.reachable = False
-    assert cluster.controller().check() == "ok"
+    cluster.all_down()
     assert cluster.controller().create("waits", disks=_SMALL) == "ok"
-    cluster.heal()
     assert cluster.controller().check() == "ok"
 
 
