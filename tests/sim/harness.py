@@ -103,6 +103,11 @@ class Cluster:
     def state(self) -> State:
         return self.controller().store.read()
 
+    def all_down(self) -> None:
+        """The database has seen every host go, one after the other, until it looks anew."""
+        with self.controller().unwatched_store.transaction() as tx:
+            tx.put_all((), [replace(host, up=False) for host in tx.state.hosts.values()])
+
     def heal(self) -> None:
         """The world is well again; what is under way stays under way."""
         self.disk_full = False

@@ -46,25 +46,29 @@ class Swept(Struct, frozen=True):
     problems: tuple[str, ...]
 
 
-def swept(policy: str, interrupted: str, sweep: Command) -> Swept:
-    """Let a sweep with faults meet the prepared world, then others without any."""
-    label = f"{policy}-{interrupted}+{sweep}"
+def swept(policy: str, interrupted: str, *sweeps: Command) -> Swept:
+    """Let sweeps with faults meet the prepared world, then others without any."""
+    label = "+".join([f"{policy}-{interrupted}", *map(str, sweeps)])
+    outcomes: list[str] = []
+    fired: list[Planned] = []
     with a_cluster(zlib.crc32(label.encode()), hosts=3) as cluster:
         prepare(cluster, policy, interrupted)
-        controller = _controller(cluster, sweep)
-        outcomes = [controller.sweep()]
-        cluster.heal()
+        for sweep in sweeps:
+            controller = _controller(cluster, sweep)
+            outcomes.append(controller.sweep())
+            fired += controller.injector.fired
+            cluster.heal()
         cluster.network.deliver_held()
         cluster.run_out()
         outcomes += converge(cluster)
-        _check(cluster, policy, sweep, controller.injector.fired)
+        _check(cluster, policy, label, fired)
         finish(cluster)
         problems = tuple(cluster.watch.problems)
     return Swept(
         label,
         tuple(outcomes),
         tuple(controller.injector.trace),
-        tuple(controller.injector.fired),
+        tuple(fired),
         problems,
     )
 
@@ -111,11 +115,8 @@ def prepare(cluster: Cluster, policy: str, interrupted: str) -> None:
 
 def _pending(cluster: Cluster) -> None:
     """A VM that no host could be found for when it was asked for."""
-    for host in cluster.hosts:
-        host.reachable = False
-    assert cluster.controller().check() == "ok"
+    cluster.all_down()
     assert cluster.controller().create("waits", disks=_SMALL) == "ok"
-    cluster.heal()
     assert cluster.controller().check() == "ok"
 
 
@@ -167,7 +168,7 @@ def converge(cluster: Cluster) -> Iterator[str]:
     cluster.watch.problem(f"sweeps do not come to an end: {done.events} {done.done} {done.left}")
 
 
-def _check(cluster: Cluster, policy: str, sweep: Command, fired: list[Planned]) -> None:
+def _check(cluster: Cluster, policy: str, label: str, fired: list[Planned]) -> None:
     """Hold what became of the prepared world against what each VM should have."""
     state, watch = cluster.state(), cluster.watch
     problems: tuple[Problem, ...] = tuple(cluster.controller().books.book.problems().values())
@@ -181,7 +182,7 @@ def _check(cluster: Cluster, policy: str, sweep: Command, fired: list[Planned]) 
         vm = state.vm_named(name)
         now = vm.state if vm is not None else None
         if now not in allowed:
-            watch.problem(f"{name} is {now}, and should be {allowed} after {sweep}")
+            watch.problem(f"{name} is {now}, and should be {allowed} after {label}")
 
 
 def _allowed(policy: str, kinds: set[str]) -> dict[str, set[TashiState | None]]:

@@ -40,6 +40,18 @@ def test_whatever_befalls_a_sweep_the_next_two_put_everything_right(
 
 
 @pytest.mark.slow
+def test_the_same_holds_when_the_next_sweep_meets_a_fault_too() -> None:
+    dice = random.Random(SEED)
+    played: list[Swept] = []
+    for interrupted in INTERRUPTED:
+        policy = dice.choice(POLICIES)
+        every = faults(policy, interrupted)
+        played += [swept(policy, interrupted, *dice.sample(every, 2)) for _ in range(20)]
+
+    assert not failures(played)
+
+
+@pytest.mark.slow
 def test_a_sweep_may_die_at_every_use_of_its_ports() -> None:
     deaths = [
         command

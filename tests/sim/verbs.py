@@ -113,13 +113,9 @@ class Verbs:
         return self.command(lambda: recover.resume(self.world, self.context, operation))
 
     def pend(self) -> str:
-        """Leave a VM with a seed Pending: no host answers while it is asked for."""
-        for host in self.cluster.hosts:
-            host.reachable = False
-        self.check()
-        self.dead = False
+        """Leave a VM with a seed Pending: every host is known to be down when it is asked for."""
+        self.cluster.all_down()
         outcome = self.create(cloud_init=USER_DATA)
-        self.cluster.heal()
         self.dead = False
         self.check()
         return outcome
