@@ -275,7 +275,8 @@ def test_a_power_cut_of_the_host_is_noticed(host: Booted, tashictl: Tashictl) ->
     assert (lost["state"], lost["reason"]) == ("Orphaned", "its host does not answer")
     assert held.rc == 4
     assert found["state"] == "Exited"
-    assert found["reason"].startswith("host rebooted 20")
+    # Without a time where it was booted in the very second in which the VM was last seen.
+    assert found["reason"].startswith("host rebooted")
     assert "web3 was started again" in swept.out, str(swept)
     assert record(tashictl, "web3")["state"] == "Running"
     assert units(host) == [unit_of(found)]
