@@ -76,11 +76,11 @@ class WatchedRemote(SimRemote):
         then()
         return reply
 
-    def _look(self, host: HostConfig, make_script: Any) -> Any:
+    def _look(self, host: HostConfig, make_script: Any, timeout_s: float) -> Any:
         self._owner.alive("look")
         self.drop(host)
         self._owner.moment("Look", Moment.BEFORE)
-        reply = super()._look(host, make_script)
+        reply = super()._look(host, make_script, timeout_s)
         self._owner.moment("Look", Moment.AFTER)
         return reply
 

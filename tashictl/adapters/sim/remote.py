@@ -157,14 +157,14 @@ class SimRemote:
         on_result: Callable[[HostConfig, Reply], None],
         follow: Callable[[HostConfig, Reply], None] | None = None,
     ) -> SweepStats:
-        """Run a script that only looks on many hosts at once; each answers when it can."""
+        """Run a script on many hosts: those that only look at once, each answers when it can."""
         begun_s, replies = self._timeline.monotonic_s(), []
         asked = [(self._takes_s(host, timeout_s), host) for host in hosts]
         for takes_s, host in sorted(asked, key=lambda one: one[0]):
             left_s = begun_s + takes_s - self._timeline.monotonic_s()
             if left_s > 0:
                 self._timeline.sleep(left_s)
-            replies.append(self._look(host, make_script))
+            replies.append(self._look(host, make_script, timeout_s))
             if follow is not None and replies[-1].fault is None:
                 follow(host, replies[-1])
             on_result(host, replies[-1])
@@ -178,7 +178,12 @@ class SimRemote:
             return min(_CONNECT_S, timeout_s)
         return timeout_s if sim.hung else min(sim.late_s + _LATENCY_S, timeout_s)
 
-    def _look(self, host: HostConfig, make_script: Callable[[HostConfig], Script]) -> Reply:
+    def _look(
+        self,
+        host: HostConfig,
+        make_script: Callable[[HostConfig], Script],
+        timeout_s: float,
+    ) -> Reply:
         """One answer of a sweep; no script is made for a host that is not reached."""
         line, sim = self.line, self._network.hosts[host.name]
         if not sim.reachable:
@@ -187,6 +192,8 @@ class SimRemote:
             line.unsent = False
             return Reply(fault=Fault.CUT, detail="simulated")
         script = make_script(host)
+        if script.changing:
+            return self.run(host, script, self._timeline.monotonic_s() + timeout_s)
         if sim.hung or line.frozen_at is not None:
             line.renew()
             return Reply(fault=Fault.TIMEOUT, detail="simulated", sent=True)
