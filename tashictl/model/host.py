@@ -71,7 +71,8 @@ class HostFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `accel` is ``kvm`` or ``tcg``; `claimed_by` is the cluster id that owns the host, if any, with
     the highest epoch and operation counter that it has seen; `missing` names absent requirements.
     `ports` are those of sshPorts that something which is no VM of ours listens on.
-    `booted` is by the host's uptime and our clock, good to a second or two.
+    `booted` is by the host's uptime and our clock, good to a second or two. `hidden`: the login may
+    not see everything there, so that a VM which is not seen alive may be.
     """
 
     at: str
@@ -94,6 +95,7 @@ class HostFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     images: tuple[ImageFact, ...] = ()
     vms: tuple[VmFact, ...] = ()
     booted: str | None = None
+    hidden: bool = False
 
 
 class HostRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

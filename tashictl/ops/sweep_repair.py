@@ -17,7 +17,8 @@ from tashictl.ops.ports import World
 from tashictl.planning import verdict
 from tashictl.planning.verdict import Repair, RepairKind
 
-_QUICKER = (vm_ops.CHANGED, vm_ops.NO_VM)  # somebody else has decided otherwise meanwhile
+# Somebody else has decided otherwise meanwhile, or is at it: the next round sees what came of it.
+_QUICKER = (vm_ops.CHANGED, vm_ops.NO_VM, "E-LOCKED")
 
 
 class Done(Struct, frozen=True, kw_only=True):

@@ -59,7 +59,13 @@ class Look(Struct, frozen=True, kw_only=True):
 def look_of(facts: HostFacts) -> Look:
     """The look that a host's facts are."""
     vms = {fact.uuid: There(alive=fact.alive, pid=fact.pid) for fact in facts.vms}
-    return Look(at=facts.at, boot_id=facts.boot_id, booted=facts.booted, vms=vms)
+    return Look(
+        at=facts.at,
+        boot_id=facts.boot_id,
+        booted=facts.booted,
+        vms=vms,
+        hidden=facts.hidden,
+    )
 
 
 def look_at(sighting: Sighting, booted: str | None, said: Mapping[str, Seen]) -> Look:

@@ -19,7 +19,7 @@ from tashictl.planning import ground
 from tashictl.planning.create import binaries
 from tashictl.planning.frames import Section, sections
 from tashictl.planning.ground import Ground
-from tashictl.planning.shell import VM_WORDS, quote, read_only
+from tashictl.planning.shell import READABLE, VM_WORDS, quote, read_only
 
 PROBE_TIMEOUT_S = 30
 REQUIRED = (
@@ -61,6 +61,8 @@ echo "arch $(uname -m)"; echo "kernel $(uname -r)"
 echo "cores $(nproc 2>/dev/null || grep -c '^processor' /proc/cpuinfo)"
 echo "memory_kib $(awk '/^MemTotal:/ {print $2}' /proc/meminfo)"
 [ ! -s "$L/cluster" ] || echo "cluster $(cat "$L/cluster")"
+readable "$RUN/$C"; readable "$L/$C"; [ -e /proc/1/stat ] || HIDDEN=1
+[ -z "$HIDDEN" ] || echo "hidden 1"
 [ ! -s "$L/$C/replica/head" ] || echo "replica $(cat "$L/$C/replica/head")"
 for t in $REQUIRED; do command -v "$t" >/dev/null || echo "missing $t"; done
 for b in /sys/class/net/*/bridge; do [ -d "$b" ] && b=${b%/bridge} && echo "bridge ${b##*/}"; done
@@ -126,7 +128,9 @@ def script(probe: Probe, nonce: str) -> Script:
     """The probe for one host; it changes nothing (but for a temporary file of the KVM check)."""
     settings = probe.settings
     names = " ".join(quote(b) for b in binaries(settings))
-    body = VM_WORDS + _PROBE + (_KVM + ground.SCRIPT if probe.kvm else "") + _VMS + _CLOCK
+    body = (
+        VM_WORDS + READABLE + _PROBE + (_KVM + ground.SCRIPT if probe.kvm else "") + _VMS + _CLOCK
+    )
     text = read_only(
         nonce,
         body,
@@ -189,6 +193,7 @@ def read(out: bytes, nonce: str, now: datetime, accel: str | None = None) -> Rea
             _vm(s) for s in found if s.kind == "B" and s.words[:1] == ("vm",) and s.words[1:]
         ),
         booted=_booted(_first(basics, "up"), now),
+        hidden="hidden" in basics,
     )
     return Reading(
         facts=facts,

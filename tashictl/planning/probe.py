@@ -13,7 +13,7 @@ from msgspec import Struct
 from tashictl.model.script import Script
 from tashictl.model.settings import Settings
 from tashictl.planning.create import binaries
-from tashictl.planning.shell import VM_WORDS, read_only
+from tashictl.planning.shell import READABLE, VM_WORDS, read_only
 
 TIMEOUT_S = 20
 MOUNT_S = 3  # within that a file system has answered, or it is stuck
@@ -85,9 +85,6 @@ done; fi
 for d in "$RUN/$C"/*-*/; do [ -d "$d" ] || continue
   d=${d%/}; U=${d##*/}; if [ "$LIB" = 0 ]; then vm - 1; elif [ ! -d "$L/$C/$U" ]; then vm 0 1; fi
 done
-readable() { # folder; where it is not to be seen, what is above it may be what hides it
-  d=$1; while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
-  [ -x "${d:-/}" ] && { [ "$d" != "$1" ] || [ -r "$d" ]; } || HIDDEN=1; }
 readable "$RUN/$C"; [ "$LIB" = 0 ] || readable "$L/$C"; [ -e /proc/1/stat ] || HIDDEN=1
 say B host; [ -z "$HIDDEN" ] || echo hidden
 for b in /sys/class/net/*; do n=${b##*/}
@@ -211,7 +208,7 @@ class Ask(Struct, frozen=True, kw_only=True):
 def script(ask: Ask, nonce: str) -> Script:
     """The probe for one host; it changes nothing but its own lock and notes in the run folder."""
     settings = ask.settings
-    body = VM_WORDS + _LOCK + _MOUNTS + _VMS + _LOOK + _FILES + _ENDED + _CLOCK
+    body = VM_WORDS + READABLE + _LOCK + _MOUNTS + _VMS + _LOOK + _FILES + _ENDED + _CLOCK
     text = read_only(
         nonce,
         f"export KNOWN\n{body}",

@@ -51,6 +51,14 @@ within() { # resolved path $1 lies below the resolved folder $2
   [ "$f" != "${f#"$w"}" ] && [ -f "$f" ]; }
 """
 
+# A login that may not see everything sets HIDDEN: what it does not see may be there.
+READABLE = r"""
+HIDDEN=
+readable() { # folder; where it is not to be seen, what is above it may be what hides it
+  d=$1; while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
+  [ -x "${d:-/}" ] && { [ "$d" != "$1" ] || [ -r "$d" ]; } || HIDDEN=1; }
+"""
+
 # The claim and the fence are overwritten in place and never grow: that needs no room, so that a VM
 # can be destroyed on a full disk too. The claim names the last operation and its VM: a database
 # that does not know of it is an old copy, and would give ids out twice.

@@ -157,3 +157,11 @@ def test_no_look_ever_does_more_than_it_may(
     kept = {"observed": vm.observed, "reason": vm.reason, "pid": vm.pid}
     assert replace(seen, **kept) == vm  # nothing else is ever changed
     assert after(seen, facts) == seen
+
+
+def test_a_login_that_may_not_see_everything_ends_nothing() -> None:
+    vm = a_vm()
+
+    assert after(vm, a_look(vm, alive=False, hidden=True)) == vm
+    assert after(vm, a_look(None, hidden=True)) == vm
+    assert after(vm, a_look(vm, hidden=True)).observed.at == NOW
