@@ -11,7 +11,7 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from tashictl.errors import Conflict, NotPermitted, OperationFailed, TashiError
@@ -24,6 +24,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
 _NETWORK_TYPES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"}
+_PIECE = 1 << 20
 _serial = itertools.count()
 
 
@@ -60,6 +61,22 @@ def read_file(path: str) -> bytes | None:
     with translated(path, "be read"):
         try:
             return read_all(fd)
+        finally:
+            os.close(fd)
+
+
+def pieces_of(path: str) -> Iterator[bytes]:
+    """The file in pieces of a MiB or less, nothing when there is none; raises E-ACCESS, E-FILE."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise error_of(error, path, "be read") from error
+    with translated(path, "be read"):
+        try:
+            while piece := os.read(fd, _PIECE):
+                yield piece
         finally:
             os.close(fd)
 
@@ -110,7 +127,7 @@ def open_temp(path: str, mode: int = PRIVATE_FILE) -> tuple[int, str]:
 
 
 @contextmanager
-def staged(path: str, *parts: bytes, mode: int = PRIVATE_FILE) -> Iterator[str]:
+def staged(path: str, parts: Iterable[bytes], mode: int = PRIVATE_FILE) -> Iterator[str]:
     """Hold `parts`, one behind the other, durably beside `path`, ready for `publish`.
 
     The file is removed at the end if it was not published. Raises E-DISK-FULL, E-ACCESS, E-FILE.
@@ -152,7 +169,7 @@ def publish(temp: str, path: str) -> None:
 
 def write_lasting(path: str, data: bytes, mode: int = PRIVATE_FILE) -> None:
     """Replace a file so that after a power cut the old or the new one is there, whole."""
-    with staged(path, data, mode=mode) as temp:
+    with staged(path, (data,), mode=mode) as temp:
         publish(temp, path)
     with translated(path, "be made durable"):
         sync_folder(os.path.dirname(path) or ".")
@@ -160,7 +177,7 @@ def write_lasting(path: str, data: bytes, mode: int = PRIVATE_FILE) -> None:
 
 def write_new(path: str, data: bytes, mode: int = PRIVATE_FILE) -> None:
     """As `write_lasting` for a file that must not be there yet; raises Conflict E-EXISTS too."""
-    with staged(path, data, mode=mode) as temp, translated(path, "be written"):
+    with staged(path, (data,), mode=mode) as temp, translated(path, "be written"):
         try:
             link(temp, path)
         except FileExistsError as error:

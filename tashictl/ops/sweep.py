@@ -152,7 +152,10 @@ def _written(world: World, context: Context, scene: Scene, looks: Looks, accept:
     if first.brake and not first.stale and not accept(first.brake):
         raise braked(first.brake)
     with world.store.transaction() as tx:
-        verdict = reconcile.judge(replace(scene, state=tx.state))
+        # Where nobody wrote meanwhile the same follows.
+        verdict = (
+            first if tx.state is scene.state else reconcile.judge(replace(scene, state=tx.state))
+        )
         if verdict.stale:
             tx.mark_stale(verdict.stale)
         elif verdict.brake and not first.brake:

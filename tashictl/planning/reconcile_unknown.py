@@ -72,8 +72,9 @@ def of(scene: Scene, after: Mapping[int, Vm]) -> tuple[tuple[Vm, ...], Strange]:
         elif found is not None:
             taken[found.id] = found
             events.append(_taken_in(scene, found, vm, host))
+    ours = {vm.uuid: vm for vm in scene.state.vms.values()}
     for host in scene.sightings:
-        problems += _foreign(scene, host)
+        problems += _foreign(scene, host, ours)
     return tuple(taken.values()), Strange(problems=tuple(problems), events=tuple(events))
 
 
@@ -223,9 +224,8 @@ def _remains(host: str, sample: VmSample, why: str) -> Problem:
     )
 
 
-def _foreign(scene: Scene, host: str) -> Iterator[Problem]:
+def _foreign(scene: Scene, host: str, ours: Mapping[str, Vm]) -> Iterator[Problem]:
     sighting = scene.looked_at(host)
-    ours = {vm.uuid: vm for vm in scene.state.vms.values()}
     for qemu in sighting.foreign if sighting is not None else ():
         vm = ours.get(qemu.uuid or "")
         yield _foreigner(host, qemu) if vm is None else _unlocked(host, qemu, vm)

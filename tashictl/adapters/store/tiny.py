@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 from tinydb import TinyDB
-from tinydb.table import Document
 
 from tashictl.adapters import files
 from tashictl.adapters.clock import Waiting
@@ -23,9 +22,9 @@ from tashictl.adapters.store.form import (
     Stored,
     parse,
     read_stored,
-    seal_line,
+    seal_of,
 )
-from tashictl.adapters.store.storage import TransactionStorage
+from tashictl.adapters.store.storage import TransactionStorage, document
 from tashictl.adapters.store.upgrade import LADDER, Ladder
 from tashictl.errors import InvalidRequest, OperationFailed
 from tashictl.model.host import HostRecord
@@ -33,7 +32,7 @@ from tashictl.model.image import Image
 from tashictl.model.state import Meta, Quarantined, State
 from tashictl.model.vm import Vm
 
-_AT_ONCE = 1000
+_AT_ONCE = 4000
 _NAMED = ("hosts", "images", "quarantine")  # tables whose documents have ids of their own
 _T = TypeVar("_T", Meta, Vm, HostRecord, Image, Quarantined)
 
@@ -128,7 +127,7 @@ class TinyStore:
         """The file as it is now; without its bytes it is remembered for the next look."""
         stored = read_stored(self._path, self._ladder, self._last)
         self._last = msgspec.structs.replace(stored, raw=b"")
-        return stored
+        return self._last if stored.others else stored
 
     @contextmanager
     def _changed(self) -> Iterator[TinyTransaction]:
@@ -140,7 +139,7 @@ class TinyStore:
             if parts is None:
                 return
             files.remove_orphans(self._path)
-            with files.staged(self._path, *parts) as temp:
+            with files.staged(self._path, itertools.chain(parts[:1], parts[1])) as temp:
                 generation = stored.state.meta.generation
                 now = self._clock.now()
                 backups.keep_old(self._path, self._backups, generation, now, self._keep)
@@ -157,6 +156,7 @@ class TinyTransaction:
         self._stored = stored
         self._ladder = ladder
         self._state = stored.state
+        self._others = b""
 
     @property
     def state(self) -> State:
@@ -239,8 +239,8 @@ class TinyTransaction:
         """Give an address free if it is in quarantine."""
         self._replace(quarantine=_without(self._state.quarantine, key))
 
-    def seal(self) -> tuple[bytes, bytes] | None:
-        """The seal and the body of the new file, or None when nothing was changed.
+    def seal(self) -> tuple[bytes, Iterable[bytes]] | None:
+        """The seal and the body (in pieces) of the new file, or None when nothing was changed.
 
         Raises OperationFailed E-VALUE.
         """
@@ -258,8 +258,9 @@ class TinyTransaction:
         self._apply(database, "vms", {vm_id: vm_id for vm_id in (*old.vms, *new.vms)})
         for table in _NAMED:
             self._apply(database, table, self._ids(table))
+        self._others = storage.others() if self._stored.others else b""
         body = storage.body()
-        return seal_line(body, schema, min_writer), body
+        return seal_of(body, schema, min_writer), body
 
     def sealed_as(self, seal: bytes) -> Stored:
         """What a reader of the new file with that seal will find there; without its bytes."""
@@ -274,6 +275,7 @@ class TinyTransaction:
             host_ids=kept["hosts"],
             image_ids=kept["images"],
             quarantine_ids=kept["quarantine"],
+            others=self._others,
         )
 
     def _ids(self, table: str) -> dict[str, int]:
@@ -319,8 +321,7 @@ def _rewrite(database: TinyDB, name: str, gone: list[int], values: dict[int, Str
     ids = list(values)
     for begin in range(0, len(ids), _AT_ONCE):
         database.table(name).insert_multiple(
-            Document(msgspec.json.decode(msgspec.json.encode(values[key])), key)
-            for key in ids[begin : begin + _AT_ONCE]
+            document(values[key], key) for key in ids[begin : begin + _AT_ONCE]
         )
 
 
