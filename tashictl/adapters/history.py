@@ -8,10 +8,13 @@ day in `rolled`. What is due is spread over many sweeps, so that none is slow.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import sqlite3
+import zlib
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -26,7 +29,9 @@ from tashictl.model.sample import Counters, Known, Point, Series
 FILE = "stats.sqlite"
 
 _AT_ONCE = 240  # ids in one SELECT
+_IN_BLOCK = 16  # counters that are packed together
 _counters_in = msgspec.msgpack.Decoder(Counters)
+_block_in = msgspec.msgpack.Decoder(dict[str, bytes])
 _out = msgspec.msgpack.Encoder()
 
 
@@ -63,7 +68,7 @@ class SqliteHistory:
             rows = connection.execute(
                 "SELECT name, counters FROM subjects WHERE counters IS NOT NULL"
             )
-            return _Packed({name: blob for name, blob in rows if _decoded(blob) is not None})
+            return _Packed((name, blob) for name, blob in rows if _decoded(blob) is not None)
 
         return self._file.read(work, {})
 
@@ -254,19 +259,46 @@ def _series(
 
 
 class _Packed(Mapping[str, Counters]):
-    """Counters that stay as they lie in the file until they are looked at: 0.2 kB each, not 2."""
+    """Counters that stay packed until they are looked at: some 50 bytes each, not 2 kB.
 
-    def __init__(self, blobs: dict[str, bytes]) -> None:
-        self._blobs = blobs
+    They lie in blocks, in the order of the file: those of a host and its VMs are neighbours.
+    """
+
+    def __init__(self, rows: Iterable[tuple[str, bytes]]) -> None:
+        self._blocks: list[bytes] = []
+        self._open = (-1, dict[str, bytes]())
+        found: list[tuple[int, int]] = []
+        left = iter(rows)
+        while block := dict(itertools.islice(left, _IN_BLOCK)):
+            found += [(hash(name), len(self._blocks)) for name in block]
+            self._blocks.append(zlib.compress(_out.encode(block), 1))
+        found.sort()
+        self._hashes = array("q", (number for number, _ in found))
+        self._places = array("I", (place for _, place in found))
 
     def __getitem__(self, name: str) -> Counters:
-        return _counters_in.decode(self._blobs[name])
+        sought = hash(name)
+        at = bisect.bisect_left(self._hashes, sought)
+        while at < len(self._hashes) and self._hashes[at] == sought:
+            blob = self._block(self._places[at]).get(name)
+            if blob is not None:
+                return _counters_in.decode(blob)
+            at += 1
+        raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._blobs)
+        for place in range(len(self._blocks)):
+            yield from self._block(place)
 
     def __len__(self) -> int:
-        return len(self._blobs)
+        return len(self._hashes)
+
+    def _block(self, place: int) -> dict[str, bytes]:
+        number, block = self._open
+        if number != place:
+            block = _block_in.decode(zlib.decompress(self._blocks[place]))
+            self._open = (place, block)
+        return block
 
 
 def _decoded(blob: bytes) -> Counters | None:

@@ -128,7 +128,7 @@ class HistoryFile:
             f"page_size={_PAGE_BYTES}",
             "temp_store=MEMORY",
             "synchronous=NORMAL",
-            "cache_size=-16000",
+            "cache_size=-4000",
             *(["query_only=1"] if self._read_only else []),
         ):
             connection.execute(f"PRAGMA {pragma}")

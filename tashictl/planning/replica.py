@@ -9,10 +9,9 @@ A line of JSON, the seal, then the state as JSON in gzip (``tail -n +2 state.jso
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NoReturn, TypeVar
 
 import msgspec
@@ -62,19 +61,39 @@ class Seal(Struct, frozen=True, kw_only=True):
 
 def content(state: State) -> bytes:
     """The replica of a state; equal states give equal bytes."""
-    meta, vms = state.meta, {str(vm_id): vm for vm_id, vm in state.vms.items()}
-    tables = {"meta": meta, "vms": vms, "hosts": state.hosts, "images": state.images}
-    tables["quarantine"] = state.quarantine
-    body = msgspec.json.encode(tables, order="deterministic")
+    meta = state.meta
+    size, sha = 0, hashlib.sha256()
+    packer = zlib.compressobj(_LEVEL, wbits=_GZIP)
+    packed: list[bytes] = []
+    for piece in _pieces(state):
+        size += len(piece)
+        sha.update(piece)
+        packed.append(packer.compress(piece))
     seal = Seal(
         schema=meta.schema,
         cluster=meta.cluster,
         epoch=meta.epoch,
         generation=meta.generation,
-        size=len(body),
-        sha256=hashlib.sha256(body).hexdigest(),
+        size=size,
+        sha256=sha.hexdigest(),
     )
-    return msgspec.json.encode(seal) + b"\n" + gzip.compress(body, _LEVEL, mtime=0)
+    return b"".join((msgspec.json.encode(seal), b"\n", *packed, packer.flush()))
+
+
+def _pieces(state: State) -> Iterator[bytes]:
+    """The JSON of a state, its keys in order; in pieces, since the whole is larger than a sweep."""
+    tables = {"meta": state.meta, "hosts": state.hosts, "images": state.images}
+    tables["quarantine"] = state.quarantine
+    yield _encoded(tables)[:-1] + b',"vms":{'
+    comma = b""
+    for vm_id, vm in sorted((str(vm_id), vm) for vm_id, vm in state.vms.items()):
+        yield comma + b'"%b":' % vm_id.encode() + _encoded(vm)
+        comma = b","
+    yield b"}}"
+
+
+def _encoded(value: object) -> bytes:
+    return msgspec.json.encode(value, order="deterministic")
 
 
 def read(data: bytes, cluster: str) -> State:
@@ -111,16 +130,19 @@ def digest(state: State) -> str:
     """
     meta = state.meta
     counters = (meta.cluster, meta.epoch, meta.last_vm_id, meta.last_host_id)
-    vms = [
-        (
+    sha = hashlib.sha256(b"[" + _encoded(counters) + b",[")
+    comma = b""
+    for _, vm in sorted(state.vms.items()):
+        kept = (
             *(vm.id, vm.name, vm.uuid, vm.user, vm.spec, vm.wanted, vm.host, vm.held),
             *(vm.generation, vm.created, vm.operation and (vm.operation.kind, vm.operation.hold)),
         )
-        for _, vm in sorted(state.vms.items())
-    ]
+        sha.update(comma + _encoded(kept))
+        comma = b","
     hosts = [(h.id, h.name, h.state, h.reserved_for, h.notes) for h in _by_key(state.hosts)]
-    parts = (counters, vms, hosts, _by_key(state.images), _by_key(state.quarantine))
-    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:16]
+    others = (hosts, _by_key(state.images), _by_key(state.quarantine))
+    sha.update(b"]," + _encoded(others)[1:])
+    return sha.hexdigest()[:16]
 
 
 def _by_key(table: dict[str, _T]) -> list[_T]:
