@@ -326,9 +326,11 @@ def _merged(points: Sequence[Point]) -> dict[str, Point]:
 def _ids(
     connection: sqlite3.Connection, names: Collection[str], points: Mapping[str, Point]
 ) -> dict[str, int]:
-    ids: dict[str, int] = {
-        name: number for number, name in connection.execute("SELECT id, name FROM subjects")
-    }
+    ids: dict[str, int] = {}
+    for name in dict.fromkeys(names):
+        found = connection.execute("SELECT id FROM subjects WHERE name = ?", (name,)).fetchone()
+        if found is not None:
+            ids[name] = found[0]
     for name in dict.fromkeys(n for n in names if n not in ids):
         day = fold.day_of(points[name].at_s) if name in points else 0
         made = connection.execute(

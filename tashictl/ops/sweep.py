@@ -79,7 +79,7 @@ def sweep(world: World, context: Context, books: Books, wish: Wish, accept: Acce
         verdict = replace(
             verdict, problems=(*verdict.problems, *_spread(world, context, looks, wish))
         )
-        told = sweep_books.close(world, books, scene, verdict, done)
+        told = sweep_books.close(world, books, scene, verdict, done, looks.measured)
         return Round(
             at=scene.now,
             asked=scene.asked,

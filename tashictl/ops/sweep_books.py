@@ -28,7 +28,7 @@ _KINDS = {
     RepairKind.SCHEDULE: "vm-scheduled",
 }
 
-_AT_ONCE = 256  # hosts whose points are in memory together: 4 kB for each of their VMs
+_AT_ONCE = 128  # hosts whose points are in memory together: 4 kB for each of their VMs
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -48,13 +48,20 @@ def counters(books: Books) -> Mapping[str, Counters]:
         return {}
 
 
-def close(world: World, books: Books, scene: Scene, verdict: Verdict, done: Iterable[Done]) -> Told:
-    """Write the books of a round that was done."""
+def close(
+    world: World,
+    books: Books,
+    scene: Scene,
+    verdict: Verdict,
+    done: Iterable[Done],
+    measured: Mapping[str, Sighting],
+) -> Told:
+    """Write the books of a round that was done; `measured` are its sightings, whole."""
     tried = tuple(done)
     actor = world.who.controller()
     right = {one.repair.target for one in tried if one.error is None and one.text}
     problems = [*standing(verdict.problems, right), *_failures(tried)]
-    problems += _measured(books, scene)
+    problems += _measured(books, scene, measured)
     events = [*verdict.events, *_deeds(scene, tried)]
     try:
         looked_at, is_damaged = _looked_at(books, scene)
@@ -162,13 +169,13 @@ def _over(scene: Scene, problem: Problem) -> Event:
     )
 
 
-def _measured(books: Books, scene: Scene) -> list[Problem]:
+def _measured(books: Books, scene: Scene, measured: Mapping[str, Sighting]) -> list[Problem]:
     """Make rates of what was seen now and at the last round, and keep them."""
-    seen = [(h, s) for h in scene.sightings if (s := scene.looked_at(h)) is not None]
+    seen = [host for host in measured if scene.looked_at(host) is not None]
     try:
         for begin in range(0, len(seen), _AT_ONCE):
             end = begin + _AT_ONCE
-            found, points = _taken(scene, seen[begin:end])
+            found, points = _taken(scene, ((h, measured[h]) for h in seen[begin:end]))
             books.history.append(found, points, _labels(scene) if end >= len(seen) else None)
         if scene.leads:
             books.history.forget(_gone(scene))
@@ -201,9 +208,13 @@ def _blocks(scene: Scene, sighting: Sighting) -> Iterator[tuple[dict[str, Counte
 
 
 def _gone(scene: Scene) -> list[str]:
-    here = {f"vm:{vm.uuid}" for vm in scene.state.vms.values()}
-    here |= {f"host:{name}" for name in scene.state.hosts}
-    return [s for s in scene.counters if s.partition("/")[0] not in here]
+    uuids = {vm.uuid for vm in scene.state.vms.values()}
+    gone = []
+    for subject in scene.counters:
+        kind, _, name = subject.partition("/")[0].partition(":")
+        if name not in (scene.state.hosts if kind == "host" else uuids):
+            gone.append(subject)
+    return gone
 
 
 def _labels(scene: Scene) -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tashictl.model.sample import Counters, Point
 from tashictl.model.sighting import HostSample, NetCounters, Sighting, VmSample
@@ -103,6 +104,29 @@ def take_blocks(
     pair = _settle(f"vm:{uuid}/blocks", counters, last, kept)
     found = {f"{k.replace(_DEVICE, '_')}_per_s": rate for k, rate in _rates(pair).items()}
     return kept, [Point(subject=f"vm:{uuid}", at_s=at_s, values=_sane(found))] if found else []
+
+
+def unmeasured(sighting: Sighting, uuids: Mapping[str, str]) -> Sighting:
+    """A look without what only `take` needs: 0.4 kB a VM and not 1; `uuids` are those in memory."""
+    host = sighting.host
+    return replace(
+        sighting,
+        host=None if host is None else replace(host, nets=()),
+        vms=tuple(
+            replace(
+                vm,
+                uuid=uuids.get(vm.uuid, vm.uuid),
+                threads=None,
+                rss_bytes=None,
+                vsize_bytes=None,
+                io_read_bytes=None,
+                io_write_bytes=None,
+                taps=(),
+                disks=(),
+            )
+            for vm in sighting.vms
+        ),
+    )
 
 
 def rate(before: float, now: float, gap_s: float, *, wraps: bool = True) -> float | None:

@@ -70,7 +70,7 @@ def told(book: Any) -> sweep_books.Told:
     round_ = scene([one], {"node1": sighting(sample(one, alive=False))})
     history: Any = History()
     books = Books(book=book, history=history, locks=SimpleNamespace())  # type: ignore[arg-type]
-    return sweep_books.close(WORLD, books, round_, reconcile.judge(round_), ())
+    return sweep_books.close(WORLD, books, round_, reconcile.judge(round_), (), round_.sightings)
 
 
 def test_a_damaged_book_is_written_all_the_same_and_says_what_became_of_the_old_one() -> None:
