@@ -22,7 +22,7 @@ from tashictl.model.host import HostConfig, HostFacts, HostRecord
 from tashictl.model.settings import Settings
 from tashictl.model.sighting import Sighting
 from tashictl.model.vm import Vm
-from tashictl.planning import machine, probe_read
+from tashictl.planning import machine, probe_read, replica
 
 CLUSTER = "0123456789ab"
 MARK = "B busy"  # a word of the probe that no other script has
@@ -85,11 +85,17 @@ def vms_of(number: int, name: str) -> Iterator[Vm]:
         yield replace(vm, spec=spec)
 
 
-def answer(number: int, name: str, measured: Measured) -> bytes:
-    """What that host answers; ``@NONCE@`` and ``@NOW@`` are to be replaced."""
+def digest(made: Path) -> str:
+    """Of the replica that lies on every host, so that no round has to bring one."""
+    return replica.digest(crowd.store(made).read())
+
+
+def answer(number: int, name: str, measured: Measured, kept: str) -> bytes:
+    """What that host answers; ``@NONCE@`` and ``@NOW@`` are to be replaced. `kept`: see `digest`."""
     text = measured.answer.replace(NONCE.encode(), b"@NONCE@")
     text = _CLOCK.sub(rb"\1@NOW@", text)
     text = _BOOT.sub(f"boot_id {boot_id(number)}".encode(), text)
+    text = text.replace(b"\ncluster ", f"\nreplica 1 1 {kept}\ncluster ".encode(), 1)
     for template, vm in zip(probe_host.vms(), vms_of(number, name), strict=True):
         text = text.replace(template.uuid.encode(), vm.uuid.encode())
         text = text.replace(str(template.id).encode(), str(vm.id).encode())

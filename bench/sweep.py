@@ -62,8 +62,9 @@ class Site:
         self.folder = folder
         self.hosts = hosts.hosts
         self.cluster = crowd_sweep.make(folder, hosts.hosts, hosts.known_hosts, measured)
+        kept = crowd_sweep.digest(self.cluster)
         for number, host in enumerate(hosts.hosts):
-            hosts.answer(host, crowd_sweep.answer(number, host.name, measured))
+            hosts.answer(host, crowd_sweep.answer(number, host.name, measured, kept))
         self._env = crowd_sweep.environment(folder)
         self._listed = folder / "hosts.json"
         self._listed.write_bytes(msgspec.json.encode(hosts.hosts))

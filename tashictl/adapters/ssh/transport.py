@@ -1,9 +1,10 @@
 """paramiko's Transport with the latency and the deadlines that it lacks.
 
 Hooked private names (a test pins them): Transport._active_check_timeout, _preferred_ciphers,
-_check_banner, _send_kex_init, _next_channel, _channels, channel_events, channels_seen,
-_sanitize_window_size, _sanitize_packet_size, _send_user_message; Channel._set_transport,
-_set_window, _event_pending, event, event_ready, in_buffer, in_stderr_buffer, status_event.
+_check_banner, _send_kex_init, _handler_table, _next_channel, _channels, channel_events,
+channels_seen, _sanitize_window_size, _sanitize_packet_size, _send_user_message;
+Packetizer.start_handshake; Channel._set_transport, _set_window, _event_pending, event, event_ready,
+in_buffer, in_stderr_buffer, status_event.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class _PromptPacketizer(Packetizer):
         self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
         self._raw = sock
         self._acknowledge()
+
+    def start_handshake(self, timeout: float) -> None:
+        """Start no timer, which is a thread for each connection: the watchdog cuts in time."""
 
     def read_message(self) -> tuple[int, Message]:
         """One packet; re-arms TCP_QUICKACK, which the kernel forgets."""
@@ -108,6 +112,21 @@ class Wire(paramiko.Transport):
             self._kex_init_sent = False
             return
         super()._send_kex_init()  # type: ignore[misc]
+
+    def run(self) -> None:
+        """Read until the end; what then holds itself in a ring is let go, not left to be collected.
+
+        A large heap is collected so seldom that every host of a round would still be in memory.
+        """
+        try:
+            super().run()
+        finally:
+            if self.saved_exception is not None:
+                self.saved_exception.__context__ = None
+                self.saved_exception.__traceback__ = None
+            self.auth_handler = None
+            self.kex_engine = None
+            self._handler_table.clear()  # type: ignore[attr-defined]
 
     def cut(self) -> None:
         """End it now, from any thread, without a word to the other side."""

@@ -27,7 +27,7 @@ METHODS = {
         "_set_window": ["self", "window_size", "max_packet_size"],
         "_event_pending": ["self"],
     },
-    Packetizer: {"read_message": ["self"]},
+    Packetizer: {"read_message": ["self"], "start_handshake": ["self", "timeout"]},
     AgentSSH: {"_send_message": ["self", "msg"]},
     BufferedPipe: {"set_event": ["self", "event"]},
 }
