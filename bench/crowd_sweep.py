@@ -91,7 +91,10 @@ def digest(made: Path) -> str:
 
 
 def answer(number: int, name: str, measured: Measured, kept: str) -> bytes:
-    """What that host answers; ``@NONCE@`` and ``@NOW@`` are to be replaced. `kept`: see `digest`."""
+    """What that host answers; ``@NONCE@`` and ``@NOW@`` are to be replaced.
+
+    `kept` is the digest of the replica that lies there.
+    """
     text = measured.answer.replace(NONCE.encode(), b"@NONCE@")
     text = _CLOCK.sub(rb"\1@NOW@", text)
     text = _BOOT.sub(f"boot_id {boot_id(number)}".encode(), text)
@@ -122,7 +125,7 @@ def _record(number: int, name: str, seen: Sighting) -> HostRecord:
 
 def argv(cluster: Path, *words: str) -> list[str]:
     """A command line of this checkout's tashictl."""
-    code = "import sys; from tashictl.cli.entry import run; sys.exit(run())"
+    code = timing.TELL_PEAK + "import sys; from tashictl.cli.entry import run; sys.exit(run())"
     return [sys.executable, "-c", code, "--cluster", str(cluster), *words]
 
 

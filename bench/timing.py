@@ -9,15 +9,29 @@ the pairs' ratios; the least and the greatest are printed beside it.
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+
+_PEAK = "TASHICTL_BENCH_PEAK"
+_HIGH_WATER = re.compile(r"VmHWM:\s*(\d+) kB")
+TELL_PEAK = f"""import atexit, os
+@atexit.register
+def _tell_peak():
+    if "{_PEAK}" in os.environ:
+        with open("/proc/self/status") as status, open(os.environ["{_PEAK}"], "w") as told:
+            told.write(status.read())
+"""
 
 
 class Spent(Struct, frozen=True, kw_only=True):
@@ -91,7 +105,18 @@ def by_turns(ours: Callable[[], float], floor: Callable[[], float], pairs: int) 
 
 
 def run(argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path = PROJECT) -> Spent:
-    """Run a command to its end, its output thrown away; raises RuntimeError when it fails."""
+    """Run a command to its end, its output thrown away; raises RuntimeError when it fails.
+
+    What `wait4` says of a process's memory is at least what this one holds, whose memory it shared
+    until its own program began: one that runs `TELL_PEAK` says it itself.
+    """
+    with tempfile.NamedTemporaryFile(prefix="tashictl-bench-") as told:
+        spent = _run(argv, {**(os.environ if env is None else env), _PEAK: told.name}, cwd)
+        found = _HIGH_WATER.search(told.read().decode())
+    return spent if found is None else msgspec.structs.replace(spent, peak_mib=int(found[1]) / 1024)
+
+
+def _run(argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> Spent:
     began_s = time.perf_counter()
     process = subprocess.Popen(
         argv,

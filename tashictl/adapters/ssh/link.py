@@ -61,11 +61,19 @@ class Doorman(paramiko.MissingHostKeyPolicy):
             raise Down(Fault.HOSTKEY_CHANGED, f"{shown}, trusted is {trusted}")
 
 
+class _NoKeys(paramiko.HostKeys):
+    """No keys; paramiko's own table makes a class for each question, which is a ring."""
+
+    def lookup(self, hostname: str) -> None:
+        """Nothing."""
+
+
 class StrictClient(paramiko.SSHClient):
     """An SSHClient whose policy cannot be changed and that trusts no key of its own."""
 
     def __init__(self, doorman: Doorman) -> None:
         super().__init__()
+        self._system_host_keys = self._host_keys = _NoKeys()
         super().set_missing_host_key_policy(doorman)
 
     def set_missing_host_key_policy(self, policy: object) -> None:
