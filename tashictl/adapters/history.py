@@ -96,7 +96,7 @@ class SqliteHistory:
             if labels:
                 connection.executemany(
                     "UPDATE subjects SET label = ? WHERE name = ? AND label != ?",
-                    [(label, name, label) for name, label in labels.items()],
+                    ((label, name, label) for name, label in labels.items()),
                 )
             if merged:
                 _add(connection, merged, ids)

@@ -74,7 +74,9 @@ def sweep(world: World, context: Context, books: Books, wish: Wish, accept: Acce
         looks = sweep_look.around(world, context, hosts, wish.timeout_s, counters)
         scene = replace(_scene(world, context, looks, state, wish), counters=counters)
         verdict = _written(world, context, scene, looks, accept)
-        scene = replace(scene, state=world.store.read())
+        # The records from before are let go: of every VM there is a new one.
+        state = world.store.read()
+        scene = replace(scene, state=state, known=state.vms)
         done, left = sweep_repair.all_of(world, context, verdict.repairs, begun_s + wish.timeout_s)
         verdict = replace(
             verdict, problems=(*verdict.problems, *_spread(world, context, looks, wish))

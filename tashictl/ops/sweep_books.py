@@ -28,6 +28,7 @@ _KINDS = {
     RepairKind.SCHEDULE: "vm-scheduled",
 }
 
+_VM = "vm:"
 _AT_ONCE = 128  # hosts whose points are in memory together: 4 kB for each of their VMs
 
 
@@ -176,7 +177,7 @@ def _measured(books: Books, scene: Scene, measured: Mapping[str, Sighting]) -> l
         for begin in range(0, len(seen), _AT_ONCE):
             end = begin + _AT_ONCE
             found, points = _taken(scene, ((h, measured[h]) for h in seen[begin:end]))
-            books.history.append(found, points, _labels(scene) if end >= len(seen) else None)
+            books.history.append(found, points, _Labels(scene) if end >= len(seen) else None)
         if scene.leads:
             books.history.forget(_gone(scene))
     except TashiError as error:
@@ -217,6 +218,17 @@ def _gone(scene: Scene) -> list[str]:
     return gone
 
 
-def _labels(scene: Scene) -> dict[str, str]:
+class _Labels(Mapping[str, str]):
     """What the subjects are called, so that they are found by name when they are gone."""
-    return {f"vm:{vm.uuid}": vm.name for vm in scene.state.vms.values()}
+
+    def __init__(self, scene: Scene) -> None:
+        self._names = {vm.uuid: vm.name for vm in scene.state.vms.values()}
+
+    def __getitem__(self, subject: str) -> str:
+        return self._names[subject.removeprefix(_VM)]
+
+    def __iter__(self) -> Iterator[str]:
+        return (_VM + uuid for uuid in self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

@@ -234,6 +234,8 @@ def _vms(look: _Rows, files: Section | None, found: tuple[Section, ...]) -> tupl
     stats, ids, phases, generations = (
         _pairs(look, key) for key in ("stat", "id", "phase", "generation")
     )
+    io = _io(look)
+    page_bytes = (_maybe(" ".join(_word_list(look, "page")[1:2])) or 4) * 1024
     samples: dict[str, VmSample] = {}
     for line in look.get("seen", []):
         words = line.split(" ")
@@ -254,22 +256,26 @@ def _vms(look: _Rows, files: Section | None, found: tuple[Section, ...]) -> tupl
             manifest=_manifest(look, uuid),
         )
         if alive:
-            sample = _with_stat(sample, stats.get(uuid, ""), look)
+            sample = _with_stat(sample, stats.get(uuid, ""), io.get(uuid, {}), page_bytes)
         elif ("ended", uuid) in ends:
             sample = _with_end(sample, ends)
         samples[uuid] = sample
     return tuple(samples[uuid] for uuid in sorted(samples))
 
 
-def _with_stat(sample: VmSample, stat: str, look: _Rows) -> VmSample:
-    """With what /proc says of its QEMU, where it could be read."""
-    io = {}
+def _io(look: _Rows) -> dict[str, dict[str, int | None]]:
+    """What each VM's QEMU has read and written, by uuid."""
+    found: dict[str, dict[str, int | None]] = {}
     for line in look.get("io", []):
         words = line.split()
-        if len(words) == 3 and words[0] == sample.uuid:
-            io[words[1]] = _maybe(words[2])
+        if len(words) == 3:
+            found.setdefault(words[0], {})[words[1]] = _maybe(words[2])
+    return found
+
+
+def _with_stat(sample: VmSample, stat: str, io: dict[str, int | None], page_bytes: int) -> VmSample:
+    """With what /proc says of its QEMU, where it could be read."""
     words = stat.split()
-    page_kib = _maybe(" ".join(_word_list(look, "page")[1:2])) or 4
     changes: dict[str, object] = {
         "io_read_bytes": io.get("read_bytes:"),
         "io_write_bytes": io.get("write_bytes:"),
@@ -280,7 +286,7 @@ def _with_stat(sample: VmSample, stat: str, look: _Rows) -> VmSample:
             "process_state": words[1][:1],
             "cpu_ticks": _maybe(words[2]),
             "threads": _maybe(words[3]),
-            "rss_bytes": _product(_maybe(words[4]), page_kib * 1024),
+            "rss_bytes": _product(_maybe(words[4]), page_bytes),
             "vsize_bytes": _maybe(words[5]),
         }
     return msgspec.structs.replace(sample, **changes)
