@@ -22,7 +22,7 @@ from bench.timing import Figure
 from tashictl.planning import probe
 
 AT_LEAST = 5.0  # times as fast
-HOSTS = 16
+HOSTS = 50
 FORKS = 32
 PAIRS = 1
 # What of the sweep's looks pyinfra has facts for.

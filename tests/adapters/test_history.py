@@ -120,6 +120,19 @@ def test_the_newest_counters_come_back_as_they_were(shelf: Shelf) -> None:
     }
 
 
+def test_every_one_of_many_counters_is_found_by_its_name(shelf: Shelf) -> None:
+    history = shelf.open()
+    many = {vm(number): counters(START_S, float(number)) for number in range(50)}
+    history.append(many, [])
+    last = history.last()
+    assert dict(last) == many
+    assert [last[name].values for name in reversed(many)] == [
+        c.values for c in reversed(many.values())
+    ]
+    assert "host:node1" not in last
+    assert len(last) == 50
+
+
 def test_the_latest_point_is_exact_and_points_of_one_subject_are_one(shelf: Shelf) -> None:
     history = shelf.open()
     history.append({}, [point(START_S, rss=1.0)])

@@ -12,6 +12,7 @@ from tashictl.errors import OperationFailed
 from tashictl.model.event import Event, Problem
 from tashictl.ops import sweep_books
 from tashictl.ops.ports_sweep import Books
+from tashictl.ops.sweep_look import Packed
 from tashictl.planning import reconcile
 from tests.planning.sweep_cases import NOW, sample, scene, sighting, vm
 
@@ -93,3 +94,11 @@ def test_a_book_that_takes_nothing_is_a_problem_beside_those_that_were_found() -
 def test_what_was_put_right_is_no_problem_any_more(right: tuple[str, ...], left: list[str]) -> None:
     found = Problem(id="vm-exited:web1", text="web1 is not running", vm="web1")
     assert [problem.id for problem in sweep_books.standing([found], right)] == left
+
+
+def test_a_sighting_comes_out_of_its_packing_as_it_went_in() -> None:
+    packed = Packed()
+    whole = sighting(sample(vm(1)), sample(vm(2), alive=False))
+    packed.add("node1", whole)
+    assert packed["node1"] == whole
+    assert dict(packed) == {"node1": whole}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tashictl.model.sample import Counters
 from tashictl.model.sighting import HostSample, Mount, NetCounters, Sighting, VmSample
@@ -309,3 +310,22 @@ def test_a_steady_32_bit_counter_has_its_rate_at_every_look(
             assert points[0].values["d_n_per_s"] == pytest.approx(speed, abs=2.0, rel=1e-3)
         else:
             assert gap_s < rates.LEAST_GAP_S + 1e-6
+
+
+def test_a_look_without_figures_keeps_all_else_and_its_uuids_are_in_memory_once() -> None:
+    whole = look(host=host(nets=(net("eth0"),)))
+    known = "".join(UUID)
+    bare = rates.unmeasured(whole, {UUID: known})
+    assert bare.vms[0].uuid is known
+    assert bare.host is not None and whole.host is not None
+    assert replace(bare.host, nets=whole.host.nets) == whole.host
+    gone = ("threads", "rss_bytes", "vsize_bytes", "io_read_bytes", "io_write_bytes")
+    figures = {name: getattr(whole.vms[0], name) for name in (*gone, "taps", "disks")}
+    assert replace(bare.vms[0], **figures) == whole.vms[0]
+    assert not any(getattr(bare.vms[0], name) for name in figures)
+    assert replace(bare, host=whole.host, vms=whole.vms) == whole
+
+
+def test_a_look_without_figures_of_a_host_that_said_little_is_the_same() -> None:
+    silent = Sighting(at="2026-11-26T12:00:00Z", busy_s=4)
+    assert rates.unmeasured(silent, {}) == silent

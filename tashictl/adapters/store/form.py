@@ -67,8 +67,8 @@ class Stored(Struct, frozen=True, kw_only=True):
     """A state file as it was read: its state, and what a writer needs to write it anew.
 
     `tables` is what the upgrades made of an older schema, None when the body is of ours.
-    `others` are the tables beside the VMs as they lie in a large body, empty for a small one: its
-    bytes can then be let go of, since VMs hold nothing that their records do not.
+    `others` is a large body without its VMs, empty for a small one: its bytes can then be let go
+    of, since VMs hold nothing that their records do not.
     """
 
     seal: Seal

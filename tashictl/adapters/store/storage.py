@@ -58,9 +58,8 @@ class TransactionStorage(Storage):
         self._tables = data
 
     def others(self) -> bytes:
-        """The tables beside the VMs, as `Stored` has them."""
-        tables = {name: table for name, table in self._tables.items() if name != "vms"}
-        return msgspec.json.encode(tables)
+        """The body without VMs, as `Stored` has it."""
+        return msgspec.json.encode({**self._tables, "vms": {}})
 
     def body(self) -> Body:
         """The tables as JSON, the documents by their ids."""

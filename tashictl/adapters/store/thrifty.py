@@ -27,10 +27,11 @@ _ALL = (
 def decode(body: bytes | memoryview, kind: type[_T]) -> tuple[_T, bytes]:
     """As ``msgspec.json.decode(body, type=kind)`` for a `kind` with a table `vms`; raises alike.
 
-    The second part are the other tables, as they lie in the body.
+    The second part is the body without VMs.
     """
     tables: dict[str, Raw] = msgspec.json.decode(body, type=dict[str, Raw])
-    vms: dict[int, Raw] = msgspec.json.decode(tables.pop("vms", b"{}"), type=_RAW_TABLE)
+    vms: dict[int, Raw] = msgspec.json.decode(tables.get("vms", b"{}"), type=_RAW_TABLE)
+    tables["vms"] = Raw(b"{}")
     others = msgspec.json.encode(tables)
     rest = msgspec.json.decode(others, type=kind)
     pool: dict[Any, Any] = {}

@@ -14,6 +14,7 @@ import pytest
 
 from tashictl.adapters.clock import SystemClock
 from tashictl.adapters.locks import FileLocks
+from tashictl.adapters.store import form
 from tashictl.adapters.store.tiny import TinyStore
 from tashictl.errors import Conflict, InvalidRequest, OperationFailed
 from tests.adapters.doubles import (
@@ -298,6 +299,65 @@ def test_after_a_commit_a_store_finds_what_any_other_reader_finds(
     with store.transaction() as tx:
         tx.put_host(a_host("b", 4))
     assert list(store.read().hosts) == list(reopened().read().hosts)
+
+
+def test_a_large_state_is_written_as_a_small_one_is(
+    reopened: Callable[..., TinyStore], state_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = state_file.read_bytes()
+    written = []
+    for large in (1 << 30, 0):
+        monkeypatch.setattr(form, "_LARGE", large)
+        state_file.write_bytes(empty)
+        store = reopened()
+        with store.transaction() as tx:
+            tx.put_all([a_vm(n) for n in range(600, 0, -1)], [a_host("b", 1), a_host("a", 2)])
+            tx.put_image(an_image("z"))
+        for own in (store, reopened()):
+            with own.transaction() as tx:
+                tx.put_vm(msgspec.structs.replace(a_vm(5), name=f"n{tx.state.meta.generation}"))
+                tx.remove_vm(7 + tx.state.meta.generation)
+                tx.put_host(a_host("b", 1, notes="changed"))
+                tx.put_image(an_image(f"y{tx.state.meta.generation}"))
+            assert own.read() == reopened().read()
+            assert list(own.read().hosts) == ["b", "a"]
+        written.append(state_file.read_bytes())
+    assert written[0] == written[1]
+
+
+def test_what_a_newer_version_keeps_beside_the_tables_stays_in_a_large_state(
+    reopened: Callable[..., TinyStore], state_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form, "_LARGE", 0)
+    seal, _, body = state_file.read_bytes().partition(b"\n")
+    found = json.loads(seal)
+    tables = {**json.loads(body), "more": {"1": {"a": 1}}}
+    more = json.dumps(tables).encode()
+    state_file.write_bytes(form.sealed(more, found["schema"], found["min_writer"]))
+    store = reopened()
+    for number in (1, 2):
+        with store.transaction() as tx:
+            tx.put_vm(a_vm(number))
+    body = state_file.read_bytes().partition(b"\n")[2]
+    assert json.loads(body)["more"] == {"1": {"a": 1}}
+
+
+def test_damage_to_a_large_state_that_was_read_before_is_noticed(
+    reopened: Callable[..., TinyStore], state_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form, "_LARGE", 0)
+    store = reopened()
+    with store.transaction() as tx:
+        tx.put_vm(a_vm(1))
+    other = reopened()
+    before = other.read()
+    assert other.read().vms[1] is before.vms[1]
+    raw = state_file.read_bytes()
+    state_file.write_bytes(raw.replace(b'"held":false', b'"held":true '))
+    for damaged in (other, store):
+        with pytest.raises(OperationFailed) as caught:
+            damaged.read()
+        assert caught.value.code == "E-STATE-DAMAGED"
 
 
 def test_records_that_did_not_change_are_in_memory_once(
