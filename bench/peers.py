@@ -24,7 +24,7 @@ from tashictl.planning import probe
 AT_LEAST = 5.0  # times as fast
 HOSTS = 50
 FORKS = 32
-PAIRS = 1
+PAIRS = 3
 # What of the sweep's looks pyinfra has facts for.
 _FACTS = (
     "server.Hostname",
