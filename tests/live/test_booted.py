@@ -288,7 +288,7 @@ def test_a_destroy_leaves_nothing_of_them(host: Booted, tashictl: Tashictl) -> N
 
     tashictl.run("vm", "destroy", "web3", "web4", "-y")
 
-    left = "ls -d /run/tashi/*/* /var/lib/tashi/*/*-* /sys/class/net/tashi* 2>/dev/null"
+    left = "ls -d /run/tashi/*/*-* /var/lib/tashi/*/*-* /sys/class/net/tashi* 2>/dev/null"
     assert host.run(left).stdout == ""
     assert units(host) == []
     assert host.run("pgrep qemu").stdout == ""
