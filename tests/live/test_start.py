@@ -92,7 +92,8 @@ def test_what_a_guest_wrote_to_its_overlay_is_there_after_a_start(
     assert MARK.encode() in overlay.read_bytes()
     assert "web1 is Running already" in tashictl.run("vm", "start", "web1").err
     tashictl.run("vm", "pause", "web1")
-    invariants.refused(tashictl.run("vm", "start", "web1", check=False), 5, "Paused", "unpause")
+    again = tashictl.run("vm", "start", "web1", "-o", "json", check=False)
+    invariants.refused(again, 5, "Paused", "unpause")
 
 
 def test_all_that_a_reboot_ended_is_started_by_one_command(lab: Lab, tashictl: Tashictl) -> None:
