@@ -65,7 +65,7 @@ def spread(world: World, context: Context, sightings: Mapping[str, Sighting]) ->
 
 def _may_keep(host: HostConfig, state: State, sightings: Mapping[str, Sighting]) -> bool:
     seen = sightings.get(host.name)
-    if seen is None or seen.claim is None or seen.busy_s is not None:
+    if seen is None or seen.claim is None or seen.busy_s is not None or seen.hidden:
         return False
     return host.name in state.hosts and seen.claim[0] == state.meta.cluster
 
