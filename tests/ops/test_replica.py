@@ -79,7 +79,8 @@ def test_a_newer_replica_is_kept(stage: Stage) -> None:
 
 
 def test_hosts_of_nobody_or_of_others_or_that_are_busy_get_none(stage: Stage) -> None:
-    for values in ({"claim": None}, {"claim": ("ffffffffffff", 1, 1)}, {"busy_s": 70}):
+    others = ("ffffffffffff", 1, 1)
+    for values in ({"claim": None}, {"claim": others}, {"busy_s": 70}, {"hidden": True}):
         assert ops.spread(stage.world, stage.context, seen(stage, **values)).done == 0
     assert len(stage.remote.scripts) == 1  # of the VM
 
