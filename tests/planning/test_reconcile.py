@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tashictl.model.sample import Counters
-from tashictl.model.sighting import ForeignQemu, Mount, Sighting
+from tashictl.model.sighting import Mount, Sighting
 from tashictl.model.vm import Observed, OperationKind, OperationRef, Seen, TashiState, Wanted
 from tashictl.planning import rates, reconcile
-from tashictl.planning.verdict import Dialogue, Interrupted, RepairKind, Scene, Verdict
+from tashictl.planning.verdict import Interrupted, RepairKind, Scene, Verdict
 from tests.planning.sweep_cases import (
     HOSTS,
     NOW,
@@ -179,105 +179,6 @@ def test_what_waits_is_scheduled_pending_before_held() -> None:
     assert repairs(shard) == []
 
 
-@pytest.mark.parametrize("alive", [True, False])
-def test_a_vm_with_our_manifest_that_nobody_knows_is_taken_in(alive: bool) -> None:
-    strange = vm(9, host="node2")
-    found = sample(strange, alive=alive, manifest=manifest_of(strange))
-
-    verdict = reconcile.judge(scene([vm(1)], {"node2": sighting(found)}))
-
-    taken = next(one for one in verdict.vms if one.id == 9)
-    state = TashiState.Running if alive else TashiState.Exited
-    assert (taken.name, taken.host, taken.uuid, taken.state) == (
-        *("web9", "node2", strange.uuid),
-        state,
-    )
-    assert taken.spec == strange.spec
-    assert "vm-adopted" in kinds(verdict)
-
-
-def test_one_whose_name_or_id_is_taken_is_told_and_not_taken_in() -> None:
-    for other in (vm(9, name="web1"), vm(1, name="web9", uuid=vm(9).uuid)):
-        found = sample(other, manifest=manifest_of(other))
-
-        verdict = reconcile.judge(scene([vm(1)], {"node2": sighting(found)}))
-
-        assert [one.id for one in verdict.vms] == [1]
-        assert ids(verdict) == [f"vm-double:{other.uuid}"]
-
-
-def test_one_that_was_removed_while_its_host_was_asked_does_not_come_back() -> None:
-    before = scene([vm(1)], {"node1": sighting(sample(vm(1), manifest=manifest_of(vm(1))))})
-
-    verdict = reconcile.judge(replace(before, state=replace(before.state, vms={})))
-
-    assert (verdict.vms, verdict.problems) == ((), ())
-
-
-def test_one_that_was_made_and_removed_while_the_hosts_were_asked_does_not_come_back() -> None:
-    brief = sample(vm(9), manifest=manifest_of(vm(9)))  # of operation 3
-
-    found = [
-        reconcile.judge(scene([], {"node1": sighting(brief)}, last_known=last)).vms
-        for last in (2, 3)
-    ]
-
-    assert [[one.name for one in vms] for vms in found] == [[], ["web9"]]
-
-
-def test_one_that_was_placed_elsewhere_while_the_hosts_were_asked_has_not_moved_back() -> None:
-    before = vm(1, host=None, observed=Observed())
-    looks = {"node1": sighting(), "node2": sighting(sample(vm(1)))}
-
-    verdict = reconcile.judge(scene([vm(1)], looks, known={1: before}))
-
-    assert (verdict.vms, verdict.events) == ((), ())
-
-
-def test_a_folder_that_nobody_can_account_for_is_told_and_not_touched() -> None:
-    for manifest in (None, {"cluster": "0123456789ab"}):
-        remains = sample(vm(9), alive=False, manifest=manifest)
-
-        verdict = reconcile.judge(scene([], {"node2": sighting(remains)}))
-
-        assert ids(verdict) == [f"remains:node2:{vm(9).uuid}"]
-        assert verdict.repairs == ()
-
-
-def test_a_qemu_that_is_not_ours_is_told_once_by_what_names_it() -> None:
-    strangers = (ForeignQemu(pid=5, starttime=1, name="hand"), ForeignQemu(pid=6, starttime=1))
-
-    verdict = reconcile.judge(scene([], {"node1": sighting(foreign=strangers)}))
-
-    assert ids(verdict) == ["foreign-qemu:node1:5", "foreign-qemu:node1:6"]
-
-
-def test_a_vm_that_runs_twice_is_told_and_left_alone() -> None:
-    verdict = reconcile.judge(scene([vm(1)], {"node2": sighting(sample(vm(1)))}))
-
-    assert ids(verdict) == ["vm-twice:web1"]
-    assert [one.host for one in verdict.vms] == ["node1"]
-    assert verdict.repairs == ()
-
-
-def test_a_vm_that_runs_on_another_host_has_moved_when_its_own_says_so() -> None:
-    looks = {"node1": sighting(), "node2": sighting(sample(vm(1)))}
-
-    verdict = reconcile.judge(scene([vm(1)], looks))
-
-    assert [(one.host, one.state) for one in verdict.vms] == [("node2", TashiState.Running)]
-    assert kinds(verdict) == ["vm-moved"]
-
-
-def test_a_vm_that_runs_on_another_host_while_its_own_is_silent_is_only_told() -> None:
-    looks = {"node2": sighting(sample(vm(1)))}
-
-    verdict = reconcile.judge(scene([vm(1)], looks, {"node1": "no route to host"}))
-
-    assert ids(verdict) == ["host-down:node1", "vm-elsewhere:web1"]
-    assert [(one.host, one.state) for one in verdict.vms] == [("node1", TashiState.Orphaned)]
-
-
 def test_a_qemu_that_waits_for_a_disk_without_a_tick_is_stuck() -> None:
     stuck = sample(vm(1), process_state="D")
     last = Counters(at_s=0.0, incarnation="b-1/101/5", values={rates.CPU: 0.7})
@@ -363,45 +264,6 @@ def test_a_file_system_that_hangs_hides_vms_and_does_not_end_them() -> None:
     assert verdict.vms == ()
 
 
-# -- the brake
-
-
-def test_half_of_the_hosts_gone_at_once_is_asked_about() -> None:
-    away = {"node2": "no answer", "node3": "no answer"}
-
-    verdict = reconcile.judge(scene([vm(1)], {}, away))
-
-    assert verdict.brake[0].startswith("2 of 3 hosts that were up do not answer")
-    assert reconcile.judge(scene([vm(1)], {}, {"node2": "no answer"})).brake == ()
-
-
-def test_hosts_that_were_down_already_do_not_count() -> None:
-    before = scene([vm(1)], {}, {"node2": "no answer", "node3": "no answer"})
-    down = {n: record(n, up=False) for n in ("node2", "node3")}
-    hosts = {**before.state.hosts, **down}
-
-    verdict = reconcile.judge(replace(before, state=replace(before.state, hosts=hosts)))
-
-    assert verdict.brake == ()
-
-
-@pytest.mark.parametrize(("number", "stops"), [(5, False), (6, True)])
-def test_more_orphans_than_five_or_a_tenth_are_asked_about(number: int, stops: bool) -> None:
-    vms = [vm(n, host="node1") for n in range(1, number + 1)]
-
-    verdict = reconcile.judge(scene(vms, {}, {"node1": "no answer"}))
-
-    assert bool(verdict.brake) is stops
-
-
-def test_a_tenth_of_many_is_more_than_five() -> None:
-    vms = [vm(n, host="node1" if n <= 10 else "node2") for n in range(1, 101)]
-
-    verdict = reconcile.judge(scene(vms, {}, {"node1": "no answer"}))
-
-    assert verdict.brake == ()
-
-
 @given(
     st.lists(
         st.tuples(
@@ -455,39 +317,3 @@ def test_no_round_touches_what_is_under_way_or_concludes_from_silence(
         known={**before, **{v.id: v for v in verdict.vms}},
     )
     assert list(reconcile.judge(again).vms) == []
-
-
-# -- what QEMU says of itself
-
-
-@pytest.mark.parametrize(
-    ("status", "wanted", "problem"),
-    [
-        ("running", Wanted.RUNNING, None),
-        ("suspended", Wanted.RUNNING, None),
-        ("paused", Wanted.PAUSED, None),
-        ("paused", Wanted.RUNNING, "vm-paused:web1"),
-        ("io-error", Wanted.RUNNING, "vm-stopped:web1"),
-        ("guest-panicked", Wanted.RUNNING, "vm-stopped:web1"),
-        (None, Wanted.RUNNING, "vm-silent:web1"),
-    ],
-)
-def test_what_qemu_says_of_itself_is_believed_and_told(
-    status: str | None, wanted: Wanted, problem: str | None
-) -> None:
-    one = vm(1, wanted=wanted)
-    said = {one.uuid: Dialogue(status=status, cause="nothing came")}
-
-    verdict = reconcile.judge(scene([one], {}, dialogues=said))
-
-    still = status not in ("running", "suspended", None)
-    assert verdict.vms[0].observed.what is (Seen.PAUSED if still else Seen.RUNNING)
-    assert ids(verdict) == ([problem] if problem else [])
-
-
-def test_a_qemu_that_says_it_is_ours_and_has_no_lock_is_told_as_that() -> None:
-    copy = ForeignQemu(pid=7, starttime=1, uuid=vm(1).uuid)
-
-    verdict = reconcile.judge(scene([vm(1)], {"node1": sighting(sample(vm(1)), foreign=(copy,))}))
-
-    assert ids(verdict) == ["vm-unlocked:web1"]
