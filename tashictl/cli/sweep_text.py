@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tashictl.cli import options, plans, text
+from tashictl.cli.attention import count
 from tashictl.cli.options import Globals
 from tashictl.model.event import Event, Problem, Severity
 
@@ -36,7 +37,7 @@ def well(done: Round) -> str:
     """The line of a terminal where all is well."""
     known = sum(1 for p in done.problems if p.acked_at is not None)
     also = f", {known} known problems" if known else ""
-    return f"{_count(len(done.asked), 'host')} seen, all well{also} ({done.seconds:.1f} s)"
+    return f"{count(len(done.asked), 'host')} seen, all well{also} ({done.seconds:.1f} s)"
 
 
 def lines(face: Globals, done: Round, shown: Sequence[Problem], quiet: bool) -> list[str]:
@@ -68,10 +69,10 @@ def _is_said_twice(event: Event) -> bool:
 
 
 def _headline(done: Round, shown: Sequence[Problem]) -> str:
-    wrong = _count(len(shown), "problem") if shown else "no problem"
+    wrong = count(len(shown), "problem") if shown else "no problem"
     lost = f", {len(done.lost)} not reached" if done.lost else ""
     new = f" ({len(done.new)} new)" if shown and done.new else ""
-    return f"sweep {_fit(done.at, None)}: {_count(len(done.asked), 'host')}{lost}, {wrong}{new}"
+    return f"sweep {_fit(done.at, None)}: {count(len(done.asked), 'host')}{lost}, {wrong}{new}"
 
 
 def _happened(events: Sequence[Event], width: int | None, paint: text.Paint) -> Iterator[str]:
@@ -137,7 +138,7 @@ def dry_lines(
     width = options.width_of(face.streams.stdout, face.streams.env)
     paint = options.paint_for(face.streams.stdout, face.color, face.streams.env)
     lost = f", {len(scene.lost)} not reached" if scene.lost else ""
-    found = [f"{_count(len(scene.asked), 'host')} asked{lost}"]
+    found = [f"{count(len(scene.asked), 'host')} asked{lost}"]
     found += [f"{paint('red', '!')} {_fit(f'it would stop: {r}', width)}" for r in verdict.brake]
     for event in verdict.events:
         reason = f": {event.reason}" if event.reason else ""
@@ -178,7 +179,3 @@ def _now() -> datetime:
 
 def _plain(things: Iterable[Event | Problem]) -> list[object]:
     return [msgspec.to_builtins(thing) for thing in things]
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tashictl.errors import TashiError
 from tashictl.model.event import Event, Problem, Severity
@@ -81,10 +82,7 @@ def close(
 
 
 def _signed(events: Iterable[Event], actor: str) -> list[Event]:
-    return [
-        Event(**{**{f: getattr(e, f) for f in Event.__struct_fields__}, "actor": actor})
-        for e in events
-    ]
+    return [replace(event, actor=actor) for event in events]
 
 
 def _looked_at(books: Books, scene: Scene) -> tuple[set[str], bool]:
