@@ -146,6 +146,7 @@ class Gmetric:
         return f"gmetric failed ({said.strip()}); tried again in {left_s:.0f} s"
 
     def _remember(self, said: str) -> None:
-        note = f"{self._clock.now().timestamp():.0f} {said}\n"
+        # Rounded down: a stamp in the future would look like a clock that was set back.
+        note = f"{int(self._clock.now().timestamp())} {said}\n"
         with contextlib.suppress(TashiError):  # the failure itself is what has to be told
             files.write_lasting(self._note, note.encode())

@@ -26,6 +26,9 @@ _COMMAND_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off fs
 # While it boots and while it goes down, nobody but root may log in.
 _BOOT_ID = "while [ -e /run/nologin ]; do sleep 0.2; done; cat /proc/sys/kernel/random/boot_id"
 
+# An owner that died before the wish was uttered is noticed by its absence: $0 is who it was.
+_DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"']
+
 
 class Booted:
     """`with Booted(folder) as host:` is a host that answers; keys and logs lie in `folder`.
@@ -121,7 +124,7 @@ class Booted:
             raise RuntimeError(f"{self.name} is on")
         with (self.directory / "qemu.log").open("ab") as log:
             self._qemu = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *self._argv()],
+                [*_DIES_WITH_US, str(os.getpid()), *self._argv()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
