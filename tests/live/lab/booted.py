@@ -1,12 +1,14 @@
 """A lab host that is a whole machine: a Debian with systemd of its own, booted by QEMU (TCG).
 
-It boots in 20 to 30 s and has one bridge, `vmbr`. It is reached through a port of 127.0.0.1 that
-QEMU forwards to its sshd. Users: root, ops (may sudo without a password), noroot (may not); one key
-opens all of them. logind ends what a login leaves behind (KillUserProcesses=yes).
+It boots in 20 to 30 s. Unless its `station` says otherwise it has one bridge, `vmbr`, and is
+reached through a port of 127.0.0.1 that QEMU forwards to its sshd. Users: root, ops (may sudo
+without a password), noroot (may not); one key opens all of them. logind ends what a login leaves
+behind (KillUserProcesses=yes).
 """
 
 import io
 import os
+import secrets
 import socket
 import subprocess
 import tarfile
@@ -19,10 +21,14 @@ from typing import Self
 from tests.live.lab import booted_image
 from tests.live.lab.booted_image import USERS, Image
 from tests.live.lab.host import fingerprint, make_key, public_key
+from tests.live.lab.station import Station, forwarded
 
 BOOT_TIMEOUT_S = 400.0
 _OFF_TIMEOUT_S = 300.0
-_COMMAND_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off fsck.mode=skip quiet"
+_COMMAND_LINE = (
+    "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off fsck.mode=skip quiet "
+    "init=/sbin/lab-init"
+)
 # While it boots and while it goes down, nobody but root may log in.
 _BOOT_ID = "while [ -e /run/nologin ]; do sleep 0.2; done; cat /proc/sys/kernel/random/boot_id"
 
@@ -36,11 +42,8 @@ class Booted:
     Its disk is an overlay that outlives reboots and power cuts, not `close`: it is a file without a
     name. QEMU dies with the thread that started it, so nothing is left when that is killed.
     `drives` are more (read-only, raw) disks, from /dev/vdc on; cloud-init sleeps unless
-    `cloud_init`.
+    `cloud_init`; `size` is its memory in MiB and its cores.
     """
-
-    name = "booted"
-    address = "127.0.0.1"
 
     def __init__(
         self,
@@ -49,16 +52,19 @@ class Booted:
         image: Image | None = None,
         drives: Sequence[Path] = (),
         cloud_init: bool = False,
-        memory_mib: int = 1024,
-        cores: int = 2,
+        size: tuple[int, int] = (1024, 2),
+        station: Station | None = None,
     ) -> None:
         self.directory = directory
         self.key = directory / "id_ed25519"
-        self.port = _free_port()
+        self.station = station or forwarded()
+        self.name = self.station.name
+        self.address = self.station.address
+        self.port = self.station.port
         self._image = image or booted_image.build()
         self._drives = tuple(drives)
         self._command_line = _COMMAND_LINE + ("" if cloud_init else " cloud-init=disabled")
-        self._size = (memory_mib, cores)
+        self._size = size
         self._host_key = directory / "host_key"
         self._qemu: subprocess.Popen[bytes] | None = None
         for path in (self.key, self._host_key):
@@ -93,7 +99,7 @@ class Booted:
 
     @property
     def ssh_argv(self) -> list[str]:
-        """Start of a command line of the system's ssh; append `user@127.0.0.1` and a command."""
+        """Start of a command line of the system's ssh; append `user@address` and a command."""
         options = {
             "BatchMode": "yes",
             "ConnectTimeout": "10",
@@ -209,9 +215,9 @@ class Booted:
         for number, disk in enumerate(disks):
             argv += ["-blockdev", f"driver={disk.replace(',', f',node-name=d{number},', 1)}"]
             argv += ["-device", f"virtio-blk-pci,drive=d{number}"]
-        forward = f"hostfwd=tcp:{self.address}:{self.port}-:22"
-        argv += ["-netdev", f"user,id=n0,restrict=on,{forward}"]
-        argv += ["-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"]
+        for number, card in enumerate(self.station.cards):
+            argv += card.argv(number)
+        argv += ["-device", "virtio-rng-pci"]
         serial = f"file,id=s0,path={self.directory}/serial.log,append=on"
         return [*argv, "-chardev", serial, "-serial", "chardev:s0"]
 
@@ -229,8 +235,16 @@ class Booted:
         """What this host alone has, as a tar that it reads from its second disk."""
         own = self._host_key.read_text(encoding="utf-8")
         allowed = public_key(self.key) + "\n"
+        texts = {
+            "etc/hostname": f"{self.name}\n",
+            "etc/hosts": f"127.0.0.1 localhost {self.name}\n",
+            # Addresses of bridges and names for DHCP come from it: it must not be the image's.
+            "etc/machine-id": f"{secrets.token_hex(16)}\n",
+            **self.station.files,
+        }
         with tarfile.open(self.directory / "seed.tar", "w") as tar:
-            _add(tar, "etc/hostname", f"{self.name}\n", 0, 0o644)
+            for place, text in texts.items():
+                _add(tar, place, text, 0, 0o644)
             _add(tar, "etc/ssh/ssh_host_ed25519_key", own, 0, 0o600)
             for name, number in {"root": 0, **USERS}.items():
                 home = "root" if number == 0 else f"home/{name}"
@@ -238,7 +252,8 @@ class Booted:
                 _add(tar, f"{home}/.ssh/authorized_keys", allowed, number, 0o600)
 
     def _write_known_hosts(self) -> None:
-        line = f"[{self.address}]:{self.port} {public_key(self._host_key)}\n"
+        where = self.address if self.port == 22 else f"[{self.address}]:{self.port}"
+        line = f"{where} {public_key(self._host_key)}\n"
         (self.directory / "known_hosts").write_text(line, encoding="utf-8")
 
     def _greets(self) -> bool:
@@ -262,10 +277,3 @@ def _add(tar: tarfile.TarFile, place: str, text: str | None, owner: int, mode: i
     data = text.encode()
     entry.size = len(data)
     tar.addfile(entry, io.BytesIO(data))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
