@@ -20,8 +20,9 @@ from typing import Self
 
 from tests.live.lab import booted_image
 from tests.live.lab.booted_image import USERS, Image
+from tests.live.lab.eye import EYE, Eye, Monitor
 from tests.live.lab.host import fingerprint, make_key, public_key
-from tests.live.lab.station import Station, forwarded
+from tests.live.lab.station import Link, Station, forwarded
 
 BOOT_TIMEOUT_S = 400.0
 _OFF_TIMEOUT_S = 300.0
@@ -33,7 +34,7 @@ _COMMAND_LINE = (
 _BOOT_ID = "while [ -e /run/nologin ]; do sleep 0.2; done; cat /proc/sys/kernel/random/boot_id"
 
 # An owner that died before the wish was uttered is noticed by its absence: $0 is who it was.
-_DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"']
+DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"']
 
 
 class Booted:
@@ -67,6 +68,7 @@ class Booted:
         self._size = size
         self._host_key = directory / "host_key"
         self._qemu: subprocess.Popen[bytes] | None = None
+        self._eye, self._monitor = Eye(), Monitor()
         for path in (self.key, self._host_key):
             make_key(path)
         self._write_known_hosts()
@@ -128,14 +130,19 @@ class Booted:
         """Switches it on; see await_ssh."""
         if self.up:
             raise RuntimeError(f"{self.name} is on")
+        for old in (self._eye, self._monitor):
+            old.close()
+        self._eye, self._monitor = lines = Eye(), Monitor()
         with (self.directory / "qemu.log").open("ab") as log:
             self._qemu = subprocess.Popen(
-                [*_DIES_WITH_US, str(os.getpid()), *self._argv()],
+                [*DIES_WITH_US, str(os.getpid()), *self._argv()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(self._disk,),
+                pass_fds=(self._disk, *(line.theirs.fileno() for line in lines)),
             )
+        for line in lines:
+            line.handed_over()
 
     def await_ssh(self, timeout_s: float = BOOT_TIMEOUT_S, but: str = "") -> str:
         """Its boot id, as soon as all may log in and it is not `but`; TimeoutError otherwise."""
@@ -170,9 +177,25 @@ class Booted:
     def close(self) -> None:
         """Off, and its disk is gone; may be called twice."""
         self.power_cut()
+        for line in (self._eye, self._monitor):
+            line.close()
         if self._disk >= 0:
             os.close(self._disk)
             self._disk = -1
+
+    def remember(self) -> None:
+        """Keeps all of its present state, memory and disk, for `recall`; takes some seconds."""
+        self._monitor.human("savevm remembered")
+
+    def recall(self) -> None:
+        """All is as it was at `remember`, but for the clock, which is set anew; 1 to 3 s.
+
+        A host that is off is switched on. Connections to it are dead.
+        """
+        if not self.up:
+            self.start()
+        self._monitor.human("loadvm remembered")
+        self.look(f"date -u -s @{time.time():.3f}")
 
     # inside
 
@@ -192,6 +215,17 @@ class Booted:
         if check and done.returncode != 0:
             raise RuntimeError(f"{self.name}: {command}: rc {done.returncode}: {done.stderr}")
         return done
+
+    def look(self, command: str, *, timeout_s: float = 180.0, check: bool = True) -> str:
+        """Runs shell text as root without any network; gives its output, standard error in it.
+
+        Works while it cannot be reached, and waits for a host that boots. Raises RuntimeError if
+        `check` and it failed.
+        """
+        done = self._eye.run(command, timeout_s)
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{self.name}: {command}: rc {done.returncode}: {done.stdout}")
+        return done.stdout
 
     def serial_log(self) -> str:
         """What it wrote on its console since it was made."""
@@ -217,7 +251,11 @@ class Booted:
             argv += ["-device", f"virtio-blk-pci,drive=d{number}"]
         for number, card in enumerate(self.station.cards):
             argv += card.argv(number)
-        argv += ["-device", "virtio-rng-pci"]
+        argv += ["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]
+        argv += ["-chardev", f"socket,id=eye,fd={self._eye.theirs.fileno()}"]
+        argv += ["-device", f"virtserialport,chardev=eye,name={EYE}"]
+        argv += ["-chardev", f"socket,id=monitor,fd={self._monitor.theirs.fileno()}"]
+        argv += ["-mon", "chardev=monitor,mode=control"]
         serial = f"file,id=s0,path={self.directory}/serial.log,append=on"
         return [*argv, "-chardev", serial, "-serial", "chardev:s0"]
 
@@ -270,8 +308,9 @@ def _add(tar: tarfile.TarFile, place: str, text: str | None, owner: int, mode: i
     entry = tarfile.TarInfo(place)
     entry.uid = entry.gid = owner
     entry.mode = mode
-    if text is None:
-        entry.type = tarfile.DIRTYPE
+    if text is None or isinstance(text, Link):
+        entry.type = tarfile.DIRTYPE if text is None else tarfile.SYMTYPE
+        entry.linkname = text or ""
         tar.addfile(entry)
         return
     data = text.encode()

@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 LOOPBACK = "127.0.0.1"
 
 
+class Link(str):
+    """Among a host's files: not a text, but where a symbolic link leads."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """A network card: what QEMU's -netdev is told (without an id), and its MAC or QEMU's own."""
