@@ -65,6 +65,12 @@ def depth(link: Link, links: Mapping[str, Link]) -> int:
     return 1 + (depth(parent, links) if parent is not None and parent is not link else 0)
 
 
+def tagging(picture: Picture) -> set[str]:
+    """VLAN-aware bridges and their ports: of these alone the table of port VLANs says anything."""
+    aware = {link.name for link in picture.links if link.aware}
+    return aware | {link.name for link in picture.links if link.master in aware}
+
+
 class _Pair:
     """Two pictures, held against each other."""
 
@@ -123,25 +129,20 @@ class _Pair:
                 yield SetMaster(name=link.name, master=link.master)
 
     def port_vlans(self) -> Iterator[AnyChange]:
-        """New ones first: a port that would carry nothing for a moment is a gap."""
+        """New ones first: a port that would carry nothing for a moment is a gap.
+
+        What joins a bridge, or whose bridge was not VLAN-aware, carries VLAN 1 untagged.
+        """
         old, new = set(self.before.vlans), set(self.after.vlans)
-        joined = {s.name for s in self.masters() if s.master is not None}
-        made = {m.link.name for m in self.links_to_make() if isinstance(m, MakeLink)}
-        for vlan in sorted(new):
-            if vlan not in old or vlan.device in joined | made:
-                yield AddPortVlan(vlan=vlan, itself=self._is_bridge(vlan.device))
+        scope = tagging(self.after)
+        fresh = scope - tagging(self.before) | {s.name for s in self.masters()} & scope
         kept = {(v.device, v.vlan) for v in new}
-        # What a port gets by itself when it joins: VLAN 1, untagged.
-        aware = {link.name for link in self.new.values() if link.aware}
-        for device in sorted((joined | made) & {v.device for v in new}):
-            link = self.new[device]
-            if (link.master in aware or link.aware) and (device, 1) not in kept:
-                yield _drop_default(device, self._is_bridge(device))
-        for vlan in sorted(old):
-            stays = vlan.device in self.kept and vlan.device not in joined
-            if (vlan.device, vlan.vlan) in kept or not stays:
-                continue
-            if self.new[vlan.device].master is not None or self._is_bridge(vlan.device):
+        for vlan in sorted(new):
+            if vlan not in old or vlan.device in fresh:
+                yield AddPortVlan(vlan=vlan, itself=self._is_bridge(vlan.device))
+        for vlan in sorted(old | {PortVlan(device=d, vlan=1) for d in fresh}):
+            stays = vlan.device in scope and (vlan.device not in fresh or vlan.vlan == 1)
+            if stays and (vlan.device, vlan.vlan) not in kept:
                 yield DropPortVlan(vlan=vlan, itself=self._is_bridge(vlan.device))
 
     def _is_bridge(self, name: str) -> bool:
@@ -217,10 +218,6 @@ def _identity(link: Link) -> tuple[object, ...]:
 
 def _bridge(link: Link) -> tuple[bool, float, bool]:
     return link.stp, link.forward_delay_s, link.aware
-
-
-def _drop_default(device: str, itself: bool) -> DropPortVlan:
-    return DropPortVlan(vlan=PortVlan(device=device, vlan=1), itself=itself)
 
 
 def _ordered(routes: Iterable[Route]) -> list[Route]:
