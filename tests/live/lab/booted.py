@@ -197,6 +197,16 @@ class Booted:
         self._monitor.human("loadvm remembered")
         self.look(f"date -u -s @{time.time():.3f}")
 
+    # cables
+
+    def pull_cable(self, card: int = 0) -> None:
+        """Pulls the cable of eth<card>, which sees it, until `plug_cable`."""
+        self._monitor.human(f"set_link n{card} off")
+
+    def plug_cable(self, card: int = 0) -> None:
+        """Ends `pull_cable`."""
+        self._monitor.human(f"set_link n{card} on")
+
     # inside
 
     def run(

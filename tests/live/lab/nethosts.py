@@ -22,7 +22,8 @@ nets.lab.hosts.
 
 Boots are dear: share a NetHosts in a module, call `remember` on its hosts at the start and `recall`
 (1 to 3 s) at the start of each test; that is as if nothing had happened since. A reboot is real and
-takes 15 to 30 s: what was in /etc stays. `pull` and `plug` are for the cable.
+takes 15 to 30 s: what was in /etc stays. `pull_cable` and `plug_cable` of a host are for
+its cables.
 
 All goes with this process, also when it is killed: links by the lab's janitor, machines and posts
 by themselves. Several at once do not meet. A guest of tashictl's own: nets.cluster(…), then
@@ -128,14 +129,6 @@ class NetHosts:
         self._posts.append(post)
         return post
 
-    def pull(self, host: Booted, card: str = "mgmt") -> None:
-        """Pulls the host's cable on `mgmt` or on `trunk`: the host sees it."""
-        boot.ip_batch([f"link set {self._link(card, host)} down"])
-
-    def plug(self, host: Booted, card: str = "mgmt") -> None:
-        """Ends `pull`."""
-        boot.ip_batch([f"link set {self._link(card, host)} up"])
-
     # the product
 
     def cluster(
@@ -207,8 +200,7 @@ class NetHosts:
         wiring = self.lab.wiring
         return {"mgmt": wiring.mgmt_bridge, "trunk": wiring.vm_bridge}[on]
 
-    def _link(self, on: str, host: Booted | int) -> str:
-        number = host if isinstance(host, int) else self.hosts.index(host) + 1
+    def _link(self, on: str, number: int) -> str:
         wiring = self.lab.wiring
         name = {"mgmt": wiring.mgmt_link, "trunk": wiring.vm_link}[on]
         return name(_FIRST + number)
