@@ -6,6 +6,7 @@ without a password), noroot (may not); one key opens all of them. logind ends wh
 behind (KillUserProcesses=yes).
 """
 
+import base64
 import io
 import os
 import secrets
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,9 +27,10 @@ from tests.live.lab.station import Link, Station, forwarded
 
 BOOT_TIMEOUT_S = 400.0
 _OFF_TIMEOUT_S = 300.0
+# A busy machine loses timer ticks: without no_timer_check a kernel may then refuse to boot.
 _COMMAND_LINE = (
     "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off fsck.mode=skip quiet "
-    "init=/sbin/lab-init"
+    "no_timer_check init=/sbin/lab-init"
 )
 # While it boots and while it goes down, nobody but root may log in.
 _BOOT_ID = "while [ -e /run/nologin ]; do sleep 0.2; done; cat /proc/sys/kernel/random/boot_id"
@@ -237,6 +239,20 @@ class Booted:
             raise RuntimeError(f"{self.name}: {command}: rc {done.returncode}: {done.stdout}")
         return done.stdout
 
+    def boot_id(self) -> str:
+        """Of its present boot; needs no network."""
+        return self.look("cat /proc/sys/kernel/random/boot_id").strip()
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Writes files (path without the first / -> text, or a Link) without any network."""
+        for place, text in files.items():
+            self.look(f"mkdir -p /{Path(place).parent}")
+            if isinstance(text, Link):
+                self.look(f"ln -sfn {text} /{place}")
+            else:
+                encoded = base64.b64encode(text.encode()).decode()
+                self.look(f"echo {encoded} | base64 -d >/{place}.new && mv /{place}.new /{place}")
+
     def serial_log(self) -> str:
         """What it wrote on its console since it was made."""
         path = self.directory / "serial.log"
@@ -251,7 +267,7 @@ class Booted:
         disks = [f"qcow2,{file}=/proc/self/fd/{self._disk},cache.no-flush=on"]
         more = (self.directory / "seed.tar", *self._drives)
         disks += [f"raw,read-only=on,{file}={path}" for path in more]
-        argv = ["qemu-system-x86_64", "-machine", "pc", "-accel", "tcg,thread=multi"]
+        argv = ["qemu-system-x86_64", "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=256"]
         argv += ["-smp", str(cores), "-m", str(memory_mib)]
         argv += ["-nodefaults", "-no-user-config", "-display", "none"]
         argv += ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]

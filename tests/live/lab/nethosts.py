@@ -121,6 +121,29 @@ class NetHosts:
         address = self.lab.wiring.address(_FIRST + number)
         return Seat(f"node{number}", number, address, self.gateway)
 
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """The seats of the hosts, in their order."""
+        return tuple(self.seat(number) for number in range(1, len(self._configs) + 1))
+
+    # all hosts at once
+
+    def recall(self) -> None:
+        """`recall` of each host, those that were reached by SSH then are so again."""
+        for host in self.hosts:
+            host.recall()
+        for host in self.hosts:
+            host.await_ssh()
+
+    def reboot(self) -> None:
+        """An orderly reboot of each; returns when all answer again."""
+        before = {host: host.boot_id() for host in self.hosts}
+        for host in self.hosts:
+            # Not before it has answered.
+            host.look("(sleep 0.5; systemctl reboot) >/dev/null 2>&1 &")
+        for host in self.hosts:
+            host.await_ssh(but=before[host])
+
     # cables
 
     def post(self, vlan: int, cidr: str = "", *, on: str = "trunk") -> Post:
@@ -184,9 +207,8 @@ class NetHosts:
 
     def _stations(self) -> list[tuple[Seat, Station]]:
         found = []
-        for number, config in enumerate(self._configs, 1):
-            seat = self.seat(number)
-            cards = tuple(self._card(index, number) for index in (0, 1))
+        for seat, config in zip(self.seats, self._configs, strict=True):
+            cards = tuple(self._card(index, seat.number) for index in (0, 1))
             files = {"etc/resolv.conf": "", **config(seat)}
             found.append((seat, Station(seat.name, seat.address, SSH_PORT, cards, files)))
         return found
