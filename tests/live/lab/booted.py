@@ -27,6 +27,7 @@ from tests.live.lab.station import Link, Station, forwarded
 
 BOOT_TIMEOUT_S = 400.0
 _OFF_TIMEOUT_S = 300.0
+_ASK_TIMEOUT_S = 60.0
 # A busy machine loses timer ticks: without no_timer_check a kernel may then refuse to boot.
 _COMMAND_LINE = (
     "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off fsck.mode=skip quiet "
@@ -109,6 +110,9 @@ class Booted:
             "ConnectTimeout": "10",
             "IdentitiesOnly": "yes",
             "IdentityFile": str(self.key),
+            # A host that is gone says no goodbye where it has an address of its own.
+            "ServerAliveInterval": "5",
+            "ServerAliveCountMax": "12",
             "UserKnownHostsFile": str(self.directory / "known_hosts"),
         }
         flags = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
@@ -152,7 +156,7 @@ class Booted:
         while time.monotonic() < deadline_s:
             _ = self.pid  # raises when QEMU has ended
             if self._greets():
-                found = self.run(_BOOT_ID).stdout.strip()
+                found = self._ask_boot_id()
                 if found not in ("", but):
                     return found
             time.sleep(0.2)
@@ -319,6 +323,13 @@ class Booted:
         where = self.address if self.port == 22 else f"[{self.address}]:{self.port}"
         line = f"{where} {public_key(self._host_key)}\n"
         (self.directory / "known_hosts").write_text(line, encoding="utf-8")
+
+    def _ask_boot_id(self) -> str:
+        """By SSH; empty while nobody may log in, and from a host that went down meanwhile."""
+        try:
+            return self.run(_BOOT_ID, timeout_s=_ASK_TIMEOUT_S).stdout.strip()
+        except subprocess.TimeoutExpired:
+            return ""
 
     def _greets(self) -> bool:
         # QEMU accepts before the host does: only a greeting proves that sshd is there.
