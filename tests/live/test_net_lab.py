@@ -229,6 +229,21 @@ def test_management_may_have_a_tag(machine: None, tmp_path: Path) -> None:
             assert invariants.until(lambda: watch.losses)
 
 
+def test_a_cluster_is_made_of_them_and_a_vm_hangs_on_a_bridge(
+    nets: NetHosts, tashictl_argv: list[str], tmp_path: Path
+) -> None:
+    for host in nets.hosts:
+        host.look("ip link add vmbr type bridge && ip link set vmbr up")
+
+    tashictl = nets.cluster(tashictl_argv, tmp_path)
+    tashictl.run("image", "import", str(invariants.blank_image(tmp_path)))
+    made = tashictl.run("vm", "create", "web1", "--disk", invariants.IMAGE, "-o", "json").json()
+
+    (host,) = [host for host in nets.hosts if host.name == made["host"]]
+    taps = host.look("ls /sys/class/net/vmbr/brif").split()
+    assert taps == [f"tashi{made['id']}.0"]
+
+
 OWNER = """
 import sys, time
 from pathlib import Path
