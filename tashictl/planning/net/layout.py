@@ -42,6 +42,7 @@ def layout(host: HostConfig, networks: Iterable[Network], style: str | None = No
     )
     return Layout(
         host=host.name,
+        address=host.address,
         uplink=uplink,
         style=style or host.style or DEFAULT_STYLE,
         strands=strands,
