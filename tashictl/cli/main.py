@@ -46,6 +46,9 @@ NOUNS = {
     "image": commands.Lazy(
         module="tashictl.cli.image", summary="Disk images: import, build-demo, list."
     ),
+    "net": commands.Lazy(
+        module="tashictl.cli.net", summary="Networks: list, and render the files of hosts."
+    ),
     "schedule": commands.Lazy(
         module="tashictl.cli.schedule", summary="Place the VMs that are Pending."
     ),

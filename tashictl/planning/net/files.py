@@ -30,7 +30,8 @@ def files(
 
     `templates` are texts by name; `observed` are the network files that are there, by path, None
     for a fresh host. A file of ours that is not wanted any more has no text; the mode of one that
-    is there already stays. `mac` is the uplink's, for bridges of networkd. Raises InvalidRequest or Problems.
+    is there already stays. `mac` is the uplink's, for bridges of networkd. Raises InvalidRequest or
+    Problems.
     """
     there = observed or {}
     found: list[HostFile] = []
@@ -53,6 +54,11 @@ def files(
 def owned(files: Mapping[str, str]) -> frozenset[str]:
     """The interfaces that files with our mark define."""
     return render_interfaces.owned(files) | render_networkd.owned(files)
+
+
+def is_ours(text: str) -> bool:
+    """Whether `files` wrote that text: it has our mark, or is what a fresh host begins with."""
+    return render.IFUP_MARK in text or text == render_interfaces.FRESH
 
 
 def _network(

@@ -12,6 +12,11 @@ from tashictl.model.network import Network
 DEFAULT_STYLE = "ifupdown"
 
 
+def style_of(host: HostConfig) -> str:
+    """How a host's network files are written."""
+    return host.style or DEFAULT_STYLE
+
+
 def networks_of(host: HostConfig, networks: Iterable[Network]) -> tuple[Network, ...]:
     """The bridged networks that a host has, in the order of the inventory."""
     return tuple(
@@ -44,7 +49,7 @@ def layout(host: HostConfig, networks: Iterable[Network], style: str | None = No
         host=host.name,
         address=host.address,
         uplink=uplink,
-        style=style or host.style or DEFAULT_STYLE,
+        style=style or style_of(host),
         strands=strands,
     )
 
