@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from tashictl.planning.net import globs
+
 FOLDERS = ("/etc/systemd/network", "/run/systemd/network", "/usr/lib/systemd/network")
 Options = tuple[tuple[str, str], ...]
-_TOKEN = re.compile(r"\[[^]/]*\]|.")
 
 
 class Section(NamedTuple):
@@ -85,18 +86,5 @@ def _matches(text: str, interface: str) -> bool:
         return values(text, "Match", "Type") == ("ether",) or not keys
     if patterns and patterns[0].startswith("!"):
         patterns = (patterns[0][1:], *patterns[1:])
-        return not any(_glob(p).fullmatch(interface) for p in patterns)
-    return any(_glob(p).fullmatch(interface) for p in patterns)
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    out = ""
-    for part in _TOKEN.findall(pattern):
-        if len(part) > 2 and part[0] == "[":
-            out += "[" + re.sub(r"^!", "^", part[1:-1].replace("\\", r"\\")) + "]"
-        else:
-            out += {"*": ".*", "?": "."}.get(part, re.escape(part))
-    try:
-        return re.compile(out)
-    except re.error:
-        return re.compile(re.escape(pattern))
+        return not any(globs.of_name(p).fullmatch(interface) for p in patterns)
+    return any(globs.of_name(p).fullmatch(interface) for p in patterns)
