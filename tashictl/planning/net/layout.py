@@ -34,8 +34,8 @@ def layout(host: HostConfig, networks: Iterable[Network], style: str | None = No
     own = networks_of(host, networks)
     uplink = host.uplink or ""
     raise_all(_problems(host, own))
-    placed = dict(a.split("=", 1) for a in host.host_addresses if ":" not in a)
-    placed6 = dict(a.split("=", 1) for a in host.host_addresses if ":" in a or a.endswith("=auto"))
+    placed = dict(a.split("=", 1) for a in host.host_addresses if not _is_six(a))
+    placed6 = dict(a.split("=", 1) for a in host.host_addresses if _is_six(a))
     strands = tuple(
         _strand(
             uplink,
@@ -52,6 +52,11 @@ def layout(host: HostConfig, networks: Iterable[Network], style: str | None = No
         style=style or style_of(host),
         strands=strands,
     )
+
+
+def _is_six(placed: str) -> bool:
+    """Whether ``network=address`` is of IPv6."""
+    return ":" in placed or placed.endswith("=auto")
 
 
 def _strand(uplink: str, network: Network, address: str, address6: str) -> Strand:
