@@ -47,7 +47,8 @@ NOUNS = {
         module="tashictl.cli.image", summary="Disk images: import, build-demo, list."
     ),
     "net": commands.Lazy(
-        module="tashictl.cli.net", summary="Networks: list, and render the files of hosts."
+        module="tashictl.cli.net",
+        summary="Networks of hosts: list, render, diff, apply, confirm, rollback.",
     ),
     "schedule": commands.Lazy(
         module="tashictl.cli.schedule", summary="Place the VMs that are Pending."

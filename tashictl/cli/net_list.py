@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from tashictl.cli import desk, listings, output
@@ -12,14 +12,18 @@ from tashictl.model.inventory import Inventory
 from tashictl.model.state import State
 
 
-def run(face: Globals) -> None:
-    """Print the networks with what is used of them."""
-    from tashictl.cli import wiring
+def run(face: Globals, hosts: Sequence[str] = ()) -> None:
+    """Print the networks with what is used of them; with `hosts`, those that one of them has."""
+    from tashictl.cli import named, wiring
 
     at = desk.sit_down(face)
     state, inventory = at.state(), wiring.inventory_of(at)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    output.emit_list(face, uses(state, inventory, now), listings.network_table())
+    found = uses(state, inventory, now)
+    if hosts:
+        chosen = {h.name for h in named.hosts(inventory, hosts)}
+        found = (use for use in found if chosen & set(use.hosts))
+    output.emit_list(face, found, listings.network_table())
 
 
 def uses(state: State, inventory: Inventory, now: str) -> Iterator[NetworkUse]:

@@ -62,12 +62,13 @@ def every(
     from tashictl.cli import wiring
     from tashictl.planning.net import files, layout
 
+    templates = wiring.net_templates(at)
     rendered: list[Rendered] = []
     problems: list[TashiError] = []
     for host in hosts:
         try:
             wanted = layout.layout(host, networks, style)
-            made = files.files(wanted, wiring.templates_of(at, host.name), None)
+            made = files.files(wanted, templates(host.name), None)
             unsaid = tuple(
                 s.network.name for s in wanted.strands if s.port == wanted.uplink and not s.address
             )

@@ -6,7 +6,7 @@ mypy proves here that every adapter fits its port.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ from tashictl.ops.ports import Remote, Store, World
 from tashictl.ops.ports_sweep import Books
 from tashictl.planning import inventory as inventory_plan
 from tashictl.planning.inventory_networks import with_ranges
+from tashictl.planning.net import files
 from tashictl.planning.render import IFUP
 
 if TYPE_CHECKING:
@@ -67,20 +68,26 @@ def context_of(desk: Desk, inventory: Inventory | None = None) -> Context:
     )
 
 
-def templates_of(desk: Desk, host: str) -> dict[str, str]:
-    """The texts of all templates of a host's network, by name; raises all that cannot be read."""
-    from tashictl.planning.net import files
+def net_templates(desk: Desk) -> Callable[[str], dict[str, str]]:
+    """For a host's name, all templates of its network by name; its own ones go first.
 
-    own = templates.own_folders(Path(desk.folder), host)
-    found: dict[str, str] = {}
-    problems = []
-    for name in files.TEMPLATES:
-        try:
-            found[name] = templates.read(name, own)
-        except TashiError as error:
-            problems.append(error)
-    raise_all(problems)
-    return found
+    What it gives raises InvalidRequest or Problems for those that cannot be read.
+    """
+    cluster = Path(desk.folder)
+
+    def of(host: str) -> dict[str, str]:
+        own = templates.own_folders(cluster, host)
+        found: dict[str, str] = {}
+        problems = []
+        for name in files.TEMPLATES:
+            try:
+                found[name] = templates.read(name, own)
+            except TashiError as error:
+                problems.append(error)
+        raise_all(problems)
+        return found
+
+    return of
 
 
 def tiny_store(desk: Desk) -> TinyStore:

@@ -14,7 +14,7 @@ class Strand(Struct, frozen=True, kw_only=True):
     carries the host's own addresses: the bridge, or ``<bridge>.<vlan>`` over a VLAN-aware one.
     `address` is ``dhcp``, ``none`` (the host has none there), address/length, or ``""``: as it is,
     and what the port had goes along to the bridge. `address6` is the same, with ``auto`` (router
-    advertisements, RFC 4862) in place of ``dhcp``.
+    advertisements, RFC 4862) in place of ``dhcp``. `gateway` is that of the host's default route.
     """
 
     network: Network
@@ -23,6 +23,8 @@ class Strand(Struct, frozen=True, kw_only=True):
     holder: str
     address: str = ""
     address6: str = ""
+    gateway: str = ""
+    gateway6: str = ""
 
     @property
     def tagged(self) -> bool:
@@ -142,18 +144,23 @@ class Picture(Struct, frozen=True, kw_only=True):
 class HostNet(Struct, frozen=True, kw_only=True):
     """What a look at a host found.
 
-    `files` are the network files there by path; `tools` the programs that are there; `manager` is
-    what sets the network up at boot: ifupdown, networkd, netplan, NetworkManager or "". `reached`
-    is the host's own address of the connection that looked. `pending` is the change in flight.
+    `files` are the network files there by path, `modes` their bits; `digest` is over the host's own
+    text of the picture, which a change has to find again; `tools` the programs that are there;
+    `manager` is what sets the network up at boot: ifupdown, networkd, netplan, NetworkManager or
+    "". `reached` and `port` are the host's own end of the connection that looked. `pending` is the
+    change in flight, or the last one.
     """
 
     picture: Picture
     files: dict[str, str] = {}
+    modes: dict[str, int] = {}
     tools: tuple[str, ...] = ()
     manager: str = ""
     reached: str = ""
+    port: int = 0
     nameservers: tuple[str, ...] = ()
     uptime_s: float = 0.0
+    digest: str = ""
     pending: Pending | None = None
 
 
@@ -161,12 +168,16 @@ class Pending(Struct, frozen=True, kw_only=True):
     """A change in flight, as it lies on the host.
 
     `stage` is armed, applying, applied, failed, confirmed, reverting, reverted or unclean (the
-    reverse was done and the picture differs); `left_s` is until it goes back by itself.
+    reverse was done and the picture differs); `left_s` is until it goes back by itself. Without
+    `active` it is the last one, which has ended; `alive`: its timer runs.
     """
 
     token: str
     stage: str
     who: str = ""
+    cluster: str = ""
     since: str = ""
     left_s: float = 0.0
     detail: str = ""
+    alive: bool = False
+    active: bool = False

@@ -12,6 +12,10 @@ from msgspec import Struct
 
 from tashictl.model.steps_base import HostStep as HostStep
 from tashictl.model.steps_base import StepClass as StepClass
+from tashictl.model.steps_net import ArmNet as ArmNet
+from tashictl.model.steps_net import ConfirmNet as ConfirmNet
+from tashictl.model.steps_net import GoNet as GoNet
+from tashictl.model.steps_net import RollbackNet as RollbackNet
 from tashictl.model.steps_state import Guard as Guard
 from tashictl.model.steps_state import MakeReplicaFolder as MakeReplicaFolder
 from tashictl.model.steps_state import MarkFences as MarkFences
@@ -277,6 +281,10 @@ Step = (
     | MakeReplicaFolder
     | PutReplica
     | PlaceReplica
+    | ArmNet
+    | GoNet
+    | ConfirmNet
+    | RollbackNet
 )
 Plan = tuple[Step, ...]
 

@@ -38,7 +38,7 @@ def test_a_host_of_a_range_has_its_own_address_on_each_network() -> None:
         ("h: {host_addresses: 192.0.2.1/24}", "write network=address/length"),
         ("h: {host_addresses: lan=192.0.2.1}", "neither dhcp, none nor an address/length"),
         ("h: {host_addresses: lan=192.0.2.999/24}", "192.0.2.999"),
-        ("h: {host_addresses: lam=dhcp}", "no network 'lam' [did you mean 'lan'?]"),
+        ("h: {host_addresses: lam=dhcp}", "no network 'lam'"),
         ('"n[1-2]": {host_addresses: "lan=192.0.2.[1-3]/24"}', "stands for 3, the name for 2"),
         ('h: {host_addresses: "lan=192.0.2.[1-3]/24"}', "stands for 3, the name for 1"),
         ('"n[1-2]": {host_addresses: "lan=192.0.2.[255-256]/24"}', "192.0.2.256"),
@@ -69,7 +69,7 @@ def test_a_range_in_a_group_or_the_defaults_has_no_names_to_go_with() -> None:
         ("{id: 1, name: a, bridge: br0}, {id: 2, name: b, bridge: br0, vlan: 2}", "that of a"),
         (
             "{id: 1, name: a, bridge: br0, vlan_aware: true}, {id: 2, name: b, bridge: br0}",
-            "that of a [give it one of its own, or write vlan_aware: true in all",
+            "vlan_aware: true in all networks that share it",
         ),
         ("{id: 1, name: a, mode: user, vlan_aware: true}", "vlan_aware is not for mode user"),
         ("{id: 1, name: a, remotes: 192.0.2.1}", "remotes are for mode vxlan"),

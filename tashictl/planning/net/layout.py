@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from tashictl.errors import InvalidRequest, raise_all
 from tashictl.model.host import HostConfig
 from tashictl.model.net import Layout, Strand
@@ -45,6 +47,7 @@ def layout(host: HostConfig, networks: Iterable[Network], style: str | None = No
         )
         for network in own
     )
+    strands = _with_gateways(strands)
     return Layout(
         host=host.name,
         address=host.address,
@@ -57,6 +60,46 @@ def layout(host: HostConfig, networks: Iterable[Network], style: str | None = No
 def _is_six(placed: str) -> bool:
     """Whether ``network=address`` is of IPv6."""
     return ":" in placed or placed.endswith("=auto")
+
+
+def _with_gateways(strands: tuple[Strand, ...]) -> tuple[Strand, ...]:
+    """The host's default route is of the first network on which it has a fixed address.
+
+    None is needed where DHCP or router advertisements bring one.
+    """
+    by_dhcp = any(s.address == "dhcp" for s in strands)
+    by_router = any(s.address6 == "auto" for s in strands)
+    static = [s for s in strands if "/" in s.address and _v4(s.network.gateway) and not by_dhcp]
+    static6 = [s for s in strands if "/" in s.address6 and _gateway6(s) and not by_router]
+    first, first6 = next(iter(static), None), next(iter(static6), None)
+    return tuple(
+        replace(
+            s,
+            gateway=s.network.gateway or "" if s is first else "",
+            gateway6=_gateway6(s) if s is first6 else "",
+        )
+        for s in strands
+    )
+
+
+def _v4(gateway: str | None) -> bool:
+    return gateway is not None and ":" not in gateway
+
+
+def _gateway6(strand: Strand) -> str:
+    gateway = strand.network.gateway or ""
+    return strand.network.gateway6 or (gateway if ":" in gateway else "")
+
+
+def without_gateways(layout: Layout, v4: bool, v6: bool) -> Layout:
+    """The layout for a host whose default route lies elsewhere, and stays there."""
+    return replace(
+        layout,
+        strands=tuple(
+            replace(s, gateway="" if v4 else s.gateway, gateway6="" if v6 else s.gateway6)
+            for s in layout.strands
+        ),
+    )
 
 
 def _strand(uplink: str, network: Network, address: str, address6: str) -> Strand:

@@ -63,17 +63,6 @@ class Maker:
         self.sizes = sizes.mtus(layout)
         self.bridged = any(s.port == layout.uplink for s in layout.strands) and layout.uplink != ""
         self.source = units.chosen(theirs, layout.uplink)
-        kept = [*self._sections(self.source)] if self.source else []
-        taken = not self.bridged or any(
-            not s.address and s.port == layout.uplink for s in layout.strands
-        )
-        gates = [v for s in kept for k, v in s.options if k == "Gateway"] if taken else []
-        dhcp = _dhcp(kept) if taken else set()
-        self.gateways = sizes.gateway_holders(
-            layout,
-            has4="4" in dhcp or any(":" not in g for g in gates),
-            has6="6" in dhcp or any(":" in g for g in gates),
-        )
 
     def _sections(self, path: str) -> tuple[Section, ...]:
         """All of a file with its drop-ins, ours aside; no [Match]."""
@@ -229,8 +218,9 @@ class Maker:
         static = [a for a in (strand.address, strand.address6) if "/" in a]
         for address in static:
             yield "Address", str(ip_interface(address))
-        for gateway in self.gateways.get(strand.holder, ()):
-            yield "Gateway", gateway
+        for gateway in (strand.gateway, strand.gateway6):
+            if gateway:
+                yield "Gateway", gateway
         for server in network.dns if static else ():
             yield "DNS", server
         if static and network.domain:

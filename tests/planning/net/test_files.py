@@ -57,7 +57,7 @@ def test_an_own_template_without_our_mark_gets_it(style: str) -> None:
             {"eth0": 9000, "vmbr": 1500, "vmbr.999": 9000, "eth0.999": 9000},
         ),
         ((replace(LAN, mtu=9000),), {"eth0": 9000, "vmbr": 9000}),
-        ((replace(LAN, mtu=1400),), {"eth0": 1400, "vmbr": 1400}),
+        ((replace(LAN, mtu=1400),), {"vmbr": 1400}),
         ((LAN, replace(LAB, mtu=1400)), {"vmbr.1001": 1400, "eth0.1001": 1400}),
         (
             (*AWARE[:2], replace(AWARE[2], mtu=9000)),

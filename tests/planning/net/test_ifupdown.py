@@ -175,17 +175,17 @@ def test_a_bridge_of_another_name_keeps_the_addresses() -> None:
 
 
 def test_a_host_has_one_default_route() -> None:
-    kept = _after({INTERFACES: OWN}, STATIC)[TASHI]
-    moved = _after({INTERFACES: OWN}, SAME, STATIC)[TASHI]
+    moved = _after({INTERFACES: OWN}, SAME)[TASHI]
     alone = _after(None, STATIC)[TASHI]
+    two = _after(None, STATIC, replace(LAB, host_address="172.17.0.9/16", gateway="172.17.0.1"))
     by_dhcp = _after(None, LAN, STATIC)[TASHI]
 
-    assert "gateway" not in kept
     assert moved.count("gateway") == 1
     assert [s for s in alone.split("\n") if "gateway" in s] == [
         "    gateway 172.16.0.1",
         "    gateway 2001:db8::1",
     ]
+    assert "gateway 172.17" not in two[TASHI]
     assert "gateway 172" not in by_dhcp
 
 
