@@ -12,6 +12,12 @@ from msgspec import Struct
 
 from tashictl.model.steps_base import HostStep as HostStep
 from tashictl.model.steps_base import StepClass as StepClass
+from tashictl.model.steps_setup import InstallPackages as InstallPackages
+from tashictl.model.steps_setup import JoinGroup as JoinGroup
+from tashictl.model.steps_setup import LoadModule as LoadModule
+from tashictl.model.steps_setup import MakeUser as MakeUser
+from tashictl.model.steps_setup import PutFile as PutFile
+from tashictl.model.steps_setup import SetFolder as SetFolder
 from tashictl.model.steps_state import Guard as Guard
 from tashictl.model.steps_state import MakeReplicaFolder as MakeReplicaFolder
 from tashictl.model.steps_state import MarkFences as MarkFences
@@ -240,12 +246,15 @@ class ReleaseHost(HostStep, frozen=True, kw_only=True, tag=True):
 
     `folder` is the image folder and `run_folder` the one above all clusters' run folders; `images`
     are names below `folder`, none where it is `shared`; `parts` are files that an import left.
+    `made` and `user` are what `host setup` may have made: they go if it noted there that it did.
     """
 
     etc_dir: str
     images: tuple[str, ...]
     parts: tuple[str, ...] = ()
     shared: bool = False
+    made: tuple[str, ...] = ()
+    user: str = ""
 
 
 Step = (
@@ -277,6 +286,12 @@ Step = (
     | MakeReplicaFolder
     | PutReplica
     | PlaceReplica
+    | InstallPackages
+    | MakeUser
+    | JoinGroup
+    | SetFolder
+    | PutFile
+    | LoadModule
 )
 Plan = tuple[Step, ...]
 

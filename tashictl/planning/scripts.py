@@ -36,7 +36,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import adopt_text, launch, release, replica
+from tashictl.planning import adopt_text, launch, release, replica, setup_text
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, guarded, quote
 
@@ -203,6 +203,8 @@ def _of_the_state(step: Step) -> str:
             return _MARK_FENCES
         case MakeReplicaFolder() | PlaceReplica():
             return replica.text(step)
+        case _ if isinstance(step, setup_text.SETUP_STEPS):
+            return setup_text.text(step)
         case _:
             raise OperationFailed("E-STEP", f"{step.name} is no step for a script")
 
