@@ -12,8 +12,8 @@ from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.setup_names import MARK, MODULES, SUDOERS, USER
 from tashictl.planning.shell import quote
 
-# Of what `host setup` noted that it made. What sudo needs goes behind the claim: a step that is done
-# once more needs it too.
+# Of what `host setup` noted that it made. What sudo needs goes behind the claim: a step that is
+# done once more needs it too.
 _SETUP = r"""noted() {{ grep -qsxF -- "$1" "$L/setup"; }}
 q={user}
 if noted "user $q" && id -u "$q" >/dev/null 2>&1; then

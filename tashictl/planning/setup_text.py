@@ -31,7 +31,7 @@ end=$(($(date +%s) + {limit}))
 run() {{ n=$((end - $(date +%s))); [ "$n" -gt 0 ] || return 124
   timeout -k 5 "$n" "$@" </dev/null >>"$t" 2>&1; }}
 failed() {{ [ "$1" != 124 ] && [ "$1" != 137 ] || echo 'not done within {limit} s'
-  grep -v -e '^Get:' -e '^Hit:' -e '^Selecting' -e '^$' "$t" | tail -n 8; exit 1; }}
+  grep -v -e '^Get:' -e '^Hit:' -e '^Selecting' -e '^$' -e '\.\.\.$' "$t" | tail -n 8; exit 1; }}
 {manager}
 for p in {packages}; do noted "package $p"; done"""
 
