@@ -36,7 +36,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import adopt_text, launch, release, replica, setup_text
+from tashictl.planning import adopt_text, launch, qemu_user, release, replica, setup_text
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, guarded, quote
 
@@ -63,6 +63,7 @@ rm -f "$D/manifest.json" && rmdir "$D" """
 _OVERLAY = r"""[ ! -e {path} ] || {{ echo 'is there already'; exit 0; }}
 [ -e {base} ] || die "no image "{base}
 within {base} {folder} || die {base}" leads out of the image folder"
+{lend}
 rm -f {path}.part
 qemu-img create -q -f qcow2 -F {base_format} -b {base} {path}.part 2>&1 \
   || {{ rm -f {path}.part; exit 1; }}
@@ -134,12 +135,14 @@ def body(step: Step) -> str:
                 base=quote(step.base),
                 folder=quote(step.image_folder),
                 base_format=quote(step.base_format),
+                lend=qemu_user.lend(step.base, step.image_folder, "r"),
             )
         case CheckImage(path=path, image_folder=folder):
             return (
                 f'[ -e {quote(path)} ] || die "no image "{quote(path)}\n'
                 f"within {quote(path)} {quote(folder)} \\\n"
-                f'  || die {quote(path)}" leads out of the image folder"'
+                f'  || die {quote(path)}" leads out of the image folder"\n'
+                f"{qemu_user.lend(path, folder, 'rw')}"
             )
         case StartQemu():
             return launch.start(step)
@@ -168,11 +171,7 @@ def _small(step: Step) -> str:
                 f"put {quote(path)} 755 {quote(content.rstrip())}"
             )
         case AddTap(tap=tap, ifup=ifup):
-            return (
-                f"[ -e /sys/class/net/{tap} ] \\\n"
-                f"  || ip tuntap add dev {quote(tap)} mode tap || exit 1\n"
-                f"{quote(ifup)} {quote(tap)}"
-            )
+            return f"{qemu_user.add_tap(tap)}{quote(ifup)} {quote(tap)}"
         case CheckDisk(path=path):
             return f"[ -f {quote(path)} ] || die 'a disk of the VM is gone: '{quote(path)}"
         case CheckPort(port=port):
