@@ -97,6 +97,7 @@ class StartQemu(HostStep, frozen=True, kw_only=True, tag=True):
 
     `binaries` are tried in order; `argv` is without the binary; `wait_s` is how long QEMU may take
     to open its QMP socket; `powerdown_s` is how long a shutdown of the host waits for the guest.
+    Files of `argv` below `image_folder` are lent to the user that QEMU runs as, if there is one.
     """
 
     step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
@@ -104,6 +105,7 @@ class StartQemu(HostStep, frozen=True, kw_only=True, tag=True):
     argv: tuple[str, ...]
     wait_s: int = 20
     powerdown_s: int = 60
+    image_folder: str = ""
 
 
 class AwaitQmp(HostStep, frozen=True, kw_only=True, tag=True):

@@ -65,7 +65,9 @@ cat >"$R/launch" <<'{mark}' || exit 1
 {launch}
 {mark}
 AS=; if [ -n "$Q" ]; then
-  AS="setpriv --reuid=$Q --regid=$Q --init-groups --no-new-privs"; to_qemu || exit 1
+  AS="setpriv --reuid=$Q --regid=$Q --init-groups --no-new-privs"
+  {lent} || exit 1
+  to_qemu || exit 1
 fi
 {kvm}if managed; then
   exec 8>&-; no_unit
@@ -122,6 +124,7 @@ def start(step: StartQemu) -> str:
         + UNIT
         + _START.format(
             kvm=qemu_user.kvm(step.argv),
+            lent=qemu_user.lent(step),
             binaries=" ".join(quote(b) for b in step.binaries),
             launch=launch,
             mark=mark_for(launch),

@@ -7,7 +7,10 @@ host without it, and for a login that is not root, nothing is different.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
+
+import msgspec
 
 from tashictl.model.steps import StartQemu
 from tashictl.planning.setup_names import KVM, USER
@@ -15,17 +18,6 @@ from tashictl.planning.shell import quote
 
 # $Q is the user, or nothing.
 WORDS = rf"""Q=; if [ "$(id -u)" = 0 ] && id -u {USER} >/dev/null 2>&1; then Q={USER}; fi
-"""
-
-# Only what the user could not use as it is changes hands.
-_LEND = r"""as_q() { setpriv --reuid="$Q" --regid="$Q" --init-groups "$@"; }
-usable() { as_q test -r "$1" && { [ "$2" = r ] || as_q test -w "$1"; }; }
-lend() { # folder file r|rw
-  [ -n "$Q" ] && ! usable "$2" "$3" 2>/dev/null || return 0
-  d=${2%/*}; while [ "$d" != "$1" ] && [ -n "$d" ]; do chmod a+x "$d" || return 1; d=${d%/*}; done
-  chmod a+x "$1" && chgrp "$Q" "$2" && chmod "g+$3" "$2"
-  o=$(usable "$2" "$3" 2>&1) || die "$Q may not use $2, or not pass to it: host setup opens the \
-folders above it${o:+; $o}"; }
 """
 
 # The run folder is the user's to make sockets in, sticky, while QEMU starts; then it is as it was.
@@ -51,17 +43,47 @@ _KVM = rf"""[ -z "$Q" ] || as_q sh -c '[ -r {KVM} ] && [ -w {KVM} ]' \
   || die "$Q may not use {KVM}: host setup puts it into its group"
 """
 
-
-def lend(path: str, folder: str, how: str) -> str:
-    """Lines that let QEMU read (``r``) or also write (``rw``) a file below `folder`."""
-    return f"{WORDS}{_LEND}lend {quote(folder)} {quote(path)} {how} || exit 1"
+# Only what the user could not use as it is changes hands, and nothing outside the image folder.
+_LEND = r"""usable() { as_q test -r "$1" && { [ "$2" = r ] || as_q test -w "$1"; }; }
+lend() { # folder file r|rw
+  ! usable "$2" "$3" 2>/dev/null || return 0
+  within "$2" "$1" || return 0
+  d=${2%/*}; while [ "$d" != "$1" ] && [ -n "$d" ]; do chmod a+x "$d" || return 1; d=${d%/*}; done
+  chmod a+x "$1" && chgrp "$Q" "$2" && chmod "g+$3" "$2"
+  o=$(usable "$2" "$3" 2>&1) || die "$Q may not use $2, or not pass to it: host setup opens the \
+folders above it${o:+; $o}"; }
+"""
 
 
 def start(step: StartQemu) -> str:
     """The words that hand a VM's files to QEMU, and take the run folder back when it is up."""
     names = ("qmp.sock", "serial.sock", "vnc.sock")
     wanted = [n for n in names if any(f"{step.run_folder}/{n}" in a for a in step.argv)]
-    return WORDS + _START.replace("SOCKETS", " ".join(wanted) or "qmp.sock")
+    return WORDS + _START.replace("SOCKETS", " ".join(wanted) or "qmp.sock") + _LEND
+
+
+def lent(step: StartQemu) -> str:
+    """Lines that lend QEMU the images that it reads or, as persistent disks, writes."""
+    calls = [f"lend {quote(step.image_folder)} {quote(path)} {how}" for path, how in _images(step)]
+    return " \\\n  && ".join(calls) or ":"
+
+
+def _images(step: StartQemu) -> list[tuple[str, str]]:
+    """The files below the image folder that `argv` names, with r or rw."""
+    found: list[tuple[str, str]] = []
+    for option, value in pairwise(step.argv):
+        if option == "-blockdev" and value.startswith("{") and step.image_folder:
+            found += _files(msgspec.json.decode(value, type=dict[str, object]))
+    return [(path, how) for path, how in found if path.startswith(f"{step.image_folder}/")]
+
+
+def _files(node: dict[str, object]) -> Iterator[tuple[str, str]]:
+    path = node.get("filename")
+    if isinstance(path, str):
+        yield path, "r" if node.get("read-only") else "rw"
+    for child in node.values():
+        if isinstance(child, dict):
+            yield from _files(child)
 
 
 def kvm(argv: tuple[str, ...]) -> str:

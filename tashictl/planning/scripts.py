@@ -63,7 +63,6 @@ rm -f "$D/manifest.json" && rmdir "$D" """
 _OVERLAY = r"""[ ! -e {path} ] || {{ echo 'is there already'; exit 0; }}
 [ -e {base} ] || die "no image "{base}
 within {base} {folder} || die {base}" leads out of the image folder"
-{lend}
 rm -f {path}.part
 qemu-img create -q -f qcow2 -F {base_format} -b {base} {path}.part 2>&1 \
   || {{ rm -f {path}.part; exit 1; }}
@@ -135,14 +134,12 @@ def body(step: Step) -> str:
                 base=quote(step.base),
                 folder=quote(step.image_folder),
                 base_format=quote(step.base_format),
-                lend=qemu_user.lend(step.base, step.image_folder, "r"),
             )
         case CheckImage(path=path, image_folder=folder):
             return (
                 f'[ -e {quote(path)} ] || die "no image "{quote(path)}\n'
                 f"within {quote(path)} {quote(folder)} \\\n"
-                f'  || die {quote(path)}" leads out of the image folder"\n'
-                f"{qemu_user.lend(path, folder, 'rw')}"
+                f'  || die {quote(path)}" leads out of the image folder"'
             )
         case StartQemu():
             return launch.start(step)

@@ -14,6 +14,14 @@ from_qemu() {
   chgrp "${SUDO_GID:-0}" "$R" && chmod 2750 "$R" || return 1
   for f in "$R"/*.sock; do [ ! -S "$f" ] || chgrp -h "${SUDO_GID:-0}" "$f" || return 1; done; }
 bound() { for s in qmp.sock; do [ -S "$R/$s" ] || return 1; done; }
+usable() { as_q test -r "$1" && { [ "$2" = r ] || as_q test -w "$1"; }; }
+lend() { # folder file r|rw
+  ! usable "$2" "$3" 2>/dev/null || return 0
+  within "$2" "$1" || return 0
+  d=${2%/*}; while [ "$d" != "$1" ] && [ -n "$d" ]; do chmod a+x "$d" || return 1; d=${d%/*}; done
+  chmod a+x "$1" && chgrp "$Q" "$2" && chmod "g+$3" "$2"
+  o=$(usable "$2" "$3" 2>&1) || die "$Q may not use $2, or not pass to it: host setup opens the \
+folders above it${o:+; $o}"; }
 unit="tashi-$C-$U.service"
 managed() { [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
 no_unit() {
@@ -56,7 +64,9 @@ cd /; umask 007; exec </dev/null >>"$D/qemu.log" 2>&1
 exec $AS "$QEMU" -uuid 7c1e0000-0000-4000-8000-000000000001 -name 'guest=it'"'"'s' ''
 END
 AS=; if [ -n "$Q" ]; then
-  AS="setpriv --reuid=$Q --regid=$Q --init-groups --no-new-privs"; to_qemu || exit 1
+  AS="setpriv --reuid=$Q --regid=$Q --init-groups --no-new-privs"
+  : || exit 1
+  to_qemu || exit 1
 fi
 if managed; then
   exec 8>&-; no_unit
