@@ -40,7 +40,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import adopt_text, launch, release, replica
+from tashictl.planning import adopt_text, launch, qemu_user, release, replica, setup_text
 from tashictl.planning.net import switch
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, guarded, quote
@@ -173,11 +173,7 @@ def _small(step: Step) -> str:
                 f"put {quote(path)} 755 {quote(content.rstrip())}"
             )
         case AddTap(tap=tap, ifup=ifup):
-            return (
-                f"[ -e /sys/class/net/{tap} ] \\\n"
-                f"  || ip tuntap add dev {quote(tap)} mode tap || exit 1\n"
-                f"{quote(ifup)} {quote(tap)}"
-            )
+            return f"{qemu_user.add_tap(tap)}{quote(ifup)} {quote(tap)}"
         case CheckDisk(path=path):
             return f"[ -f {quote(path)} ] || die 'a disk of the VM is gone: '{quote(path)}"
         case CheckPort(port=port):
@@ -210,6 +206,8 @@ def _of_the_state(step: Step) -> str:
             return replica.text(step)
         case ArmNet() | GoNet() | ConfirmNet() | RollbackNet():
             return switch.text(step)
+        case _ if isinstance(step, setup_text.SETUP_STEPS):
+            return setup_text.text(step)
         case _:
             raise OperationFailed("E-STEP", f"{step.name} is no step for a script")
 

@@ -13,15 +13,20 @@ from tashictl.model.steps import (
     CheckImage,
     CheckPort,
     CreateOverlay,
+    InstallPackages,
+    JoinGroup,
     KillQemu,
     LetGo,
+    LoadModule,
     MakeFolder,
     MakeReplicaFolder,
+    MakeUser,
     MarkFences,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
     PressPowerButton,
+    PutFile,
     PutImage,
     PutReplica,
     PutSeed,
@@ -30,6 +35,7 @@ from tashictl.model.steps import (
     RemoveDir,
     RemoveFile,
     RemoveTap,
+    SetFolder,
     StartQemu,
     Step,
     WriteIfup,
@@ -110,6 +116,25 @@ def _of_the_state(step: Step) -> str:
             return f"{path}, {show_bytes(size)}"
         case PlaceReplica(path=path, generation=generation):
             return f"{path}/state.json, generation {generation}, unless a newer one is there"
+        case _:
+            return _of_a_setup(step)
+
+
+def _of_a_setup(step: Step) -> str:
+    match step:
+        case InstallPackages(manager=manager, packages=packages, timeout_s=timeout_s):
+            return f"{', '.join(packages)} by {manager}, in at most {timeout_s} s"
+        case MakeUser(user=user):
+            return f"system user {user}, without home and shell"
+        case JoinGroup(user=user, device=device):
+            return f"{user} into the group of {device}"
+        case SetFolder(path=path):
+            return f"{path}, which everybody may pass through"
+        case PutFile(path=path, sudoers=sudoers):
+            checked = "if visudo finds it right" if sudoers else "unless it is the operator's own"
+            return f"{path}, {checked}"
+        case LoadModule(module=module):
+            return module
         case _:
             return step.name
 

@@ -20,18 +20,24 @@ from tashictl.model.steps import (
     CreateOverlay,
     Fence,
     Guard,
+    InstallPackages,
+    JoinGroup,
     KillQemu,
     LetGo,
+    LoadModule,
     MakeFolder,
     MakeReplicaFolder,
+    MakeUser,
     MarkFences,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
+    PutFile,
     ReleaseHost,
     RemoveDir,
     RemoveFile,
     RemoveTap,
+    SetFolder,
     StartQemu,
     Step,
     WriteIfup,
@@ -94,6 +100,13 @@ STEPS: dict[str, Step] = {
     "release-host": ReleaseHost(
         **HOST, etc_dir="/etc", images=("a b.img", "sub/it's.qcow2"), parts=("c.img.part",)
     ),
+    "release-host-setup": ReleaseHost(
+        **HOST,
+        etc_dir="/etc",
+        images=(),
+        made=("/etc/modules-load.d/tashictl.conf", "/etc/sudoers.d/tashictl"),
+        user="tashi-qemu",
+    ),
     "release-host-shared": ReleaseHost(**HOST, etc_dir="/etc", images=(), shared=True),
     "mark-fences": MarkFences(**HOST, epoch=3),
     "make-replica-folder": MakeReplicaFolder(**HOST, path=_REPLICA, epoch=2, generation=41),
@@ -107,6 +120,31 @@ STEPS: dict[str, Step] = {
         digest="0011223344556677",
     ),
     "remove-file": RemoveFile(**HOST, path=f"{_IMAGES}/a.img.part"),
+    "install-packages-apt": InstallPackages(
+        **HOST, manager="apt-get", packages=("bridge-utils", "qemu-utils"), timeout_s=900
+    ),
+    "install-packages-dnf": InstallPackages(
+        **HOST, manager="dnf", packages=("qemu-img", "qemu-kvm"), timeout_s=60
+    ),
+    "make-user": MakeUser(**HOST, user="tashi-qemu"),
+    "join-group": JoinGroup(**HOST, user="tashi-qemu", device="/dev/kvm"),
+    "set-folder": SetFolder(**HOST, path=_IMAGES),
+    "put-file": PutFile(
+        **HOST,
+        path="/etc/qemu-ifup.1",
+        content='#!/bin/sh\n# rendered by tashictl\nip "$1"\n',
+        mode="755",
+        mark="# rendered by tashictl",
+    ),
+    "put-file-sudoers": PutFile(
+        **HOST,
+        path="/etc/sudoers.d/tashictl",
+        content="# ours\nops ALL=(root) NOPASSWD: ALL\n",
+        mode="440",
+        mark="# ours",
+        sudoers=True,
+    ),
+    "load-module": LoadModule(**HOST, module="8021q"),
 }
 
 
