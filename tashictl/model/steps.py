@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from tashictl.model.steps_base import HostStep as HostStep
 from tashictl.model.steps_base import StepClass as StepClass
+from tashictl.model.steps_mend import LoadModule as LoadModule
+from tashictl.model.steps_mend import MendIfup as MendIfup
 from tashictl.model.steps_state import Guard as Guard
 from tashictl.model.steps_state import MakeReplicaFolder as MakeReplicaFolder
 from tashictl.model.steps_state import MarkFences as MarkFences
@@ -277,6 +279,8 @@ Step = (
     | MakeReplicaFolder
     | PutReplica
     | PlaceReplica
+    | MendIfup
+    | LoadModule
 )
 Plan = tuple[Step, ...]
 

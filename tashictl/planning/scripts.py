@@ -21,9 +21,11 @@ from tashictl.model.steps import (
     Guard,
     KillQemu,
     LetGo,
+    LoadModule,
     MakeFolder,
     MakeReplicaFolder,
     MarkFences,
+    MendIfup,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
@@ -36,7 +38,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import adopt_text, launch, release, replica
+from tashictl.planning import adopt_text, launch, mend, release, replica
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, guarded, quote
 
@@ -203,6 +205,8 @@ def _of_the_state(step: Step) -> str:
             return _MARK_FENCES
         case MakeReplicaFolder() | PlaceReplica():
             return replica.text(step)
+        case MendIfup() | LoadModule():
+            return mend.text(step)
         case _:
             raise OperationFailed("E-STEP", f"{step.name} is no step for a script")
 

@@ -15,9 +15,11 @@ from tashictl.model.steps import (
     CreateOverlay,
     KillQemu,
     LetGo,
+    LoadModule,
     MakeFolder,
     MakeReplicaFolder,
     MarkFences,
+    MendIfup,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
@@ -36,6 +38,7 @@ from tashictl.model.steps import (
     WriteManifest,
 )
 from tashictl.model.units import show_bytes
+from tashictl.planning import mend
 
 
 def line(step: Step) -> str:
@@ -110,6 +113,8 @@ def _of_the_state(step: Step) -> str:
             return f"{path}, {show_bytes(size)}"
         case PlaceReplica(path=path, generation=generation):
             return f"{path}/state.json, generation {generation}, unless a newer one is there"
+        case MendIfup() | LoadModule():
+            return mend.summary(step)
         case _:
             return step.name
 
