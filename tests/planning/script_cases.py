@@ -22,9 +22,11 @@ from tashictl.model.steps import (
     Guard,
     KillQemu,
     LetGo,
+    LoadModule,
     MakeFolder,
     MakeReplicaFolder,
     MarkFences,
+    MendIfup,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
@@ -106,6 +108,10 @@ STEPS: dict[str, Step] = {
         generation=41,
         digest="0011223344556677",
     ),
+    "mend-ifup": MendIfup(
+        **HOST, path="/etc/qemu-ifup.1", content='#!/bin/sh\n# rendered by tashictl\nip "$1"\n'
+    ),
+    "load-module": LoadModule(**HOST, module="8021q"),
     "remove-file": RemoveFile(**HOST, path=f"{_IMAGES}/a.img.part"),
 }
 

@@ -34,6 +34,8 @@ WORDS = {
     "release-host": "a b.img",
     "release-host-shared": "claim",
     "remove-file": "a.img.part",
+    "mend-ifup": "/etc/qemu-ifup.1",
+    "load-module": "modprobe 8021q",
     "place-seed": "9f3a9f3a…",
     "mark-fences": "epoch 3",
     "make-replica-folder": "/replica",
