@@ -71,7 +71,7 @@ def test_faults_are_shown_the_worst_first_with_what_to_type(clinic: Office) -> N
     assert lines[1].strip() == "→ tashictl doctor --fix"
     assert lines[-1].startswith("2 hosts: 1 warning, ")
     # The same of both hosts is said once.
-    assert [line for line in lines if "host.systemd" in line][0].startswith("· node1, node2  ")
+    assert next(line for line in lines if "host.systemd" in line).startswith("· node1, node2  ")
 
 
 def test_an_error_comes_before_a_warning(clinic: Office) -> None:
