@@ -15,7 +15,8 @@ IFUP = "/etc/qemu-ifup.1"
 REMEDY = "the first line of the remedy"
 
 # A KVM that a guest never comes back from: its device is there, and QEMU with it hangs.
-HANG = """touch /dev/kvm && mount --bind /dev/null /dev/kvm && cat >/usr/local/bin/qemu-system-x86_64 <<'X'
+HANG = """touch /dev/kvm && mount --bind /dev/null /dev/kvm
+cat >/usr/local/bin/qemu-system-x86_64 <<'X'
 #!/bin/sh
 case " $* " in *" -accel kvm "*) exec sleep 600;; esac
 exec /usr/bin/qemu-system-x86_64 "$@"
@@ -57,7 +58,10 @@ CASES = {
         "net.bridge-uplink", "error", "ip link set trunk0 nomaster", "trunk0 is no port of vmbr"
     ),
     "uplink down": Case(
-        "net.bridge-uplink", "error", "ip link set trunk0 down", "trunk0, the uplink of vmbr, is down"
+        "net.bridge-uplink",
+        "error",
+        "ip link set trunk0 down",
+        "trunk0, the uplink of vmbr, is down",
     ),
     "uplink elsewhere": Case(
         "net.bridge-uplink",
@@ -127,10 +131,27 @@ CASES = {
         mend="umount {images}",
     ),
     "kvm hangs": Case("kvm.hangs", "warning", HANG, "did not end in 3 s", mend=NO_HANG),
+    "a tool hangs": Case(
+        "net.bridge-filter",
+        "note",
+        "printf '#!/bin/sh\\nexec sleep 600\\n' >/usr/local/sbin/nft; "
+        "chmod 755 /usr/local/sbin/nft",
+        "it could not be read",
+        mend="rm /usr/local/sbin/nft",
+    ),
+    "qemu hangs": Case(
+        "qemu.version",
+        "error",
+        "printf '#!/bin/sh\\nexec sleep 600\\n' >/usr/local/bin/qemu-system-x86_64; "
+        "chmod 755 /usr/local/bin/qemu-system-x86_64",
+        "does not say its version",
+        mend="rm /usr/local/bin/qemu-system-x86_64",
+    ),
     "file not executable": Case(
         "net.ifup",
         "warning",
-        "printf '#!/bin/sh\\n# rendered by tashictl\\n' >/etc/qemu-ifup.1; chmod 644 /etc/qemu-ifup.1",
+        "printf '#!/bin/sh\\n# rendered by tashictl\\n' >/etc/qemu-ifup.1; "
+        "chmod 644 /etc/qemu-ifup.1",
         "not executable (mode 644); not what is rendered",
         mend="rm /etc/qemu-ifup.1",
     ),

@@ -78,9 +78,7 @@ def _required(seen: Examined, at: Subject) -> Iterator[Finding]:
             continue  # the clock, the bridges and KVM are looked at more closely
         severity = Severity.OK if one.ok else Severity.ERROR
         if one.state == "advice":
-            severity = Severity.NOTE
-            if check.startswith("disk.") and _is_low(seen, one.check):
-                severity = Severity.WARNING
+            severity = Severity.WARNING if _is_low(seen, one.check) else Severity.NOTE
         yield Finding(id=check, severity=severity, evidence=one.seen, remedy=one.remedy)
 
 
@@ -253,8 +251,7 @@ def _system(seen: Examined) -> Iterator[Finding]:
 
 def _confines(profile: str) -> bool:
     """A profile that is attached to QEMU's program; libvirt's are for its own guests."""
-    name = profile.rsplit("/", 1)[-1]
-    return not profile.startswith("libvirt") and name.startswith(("qemu-system", "qemu-kvm", "kvm"))
+    return profile.rsplit("/", 1)[-1].startswith(("qemu-system", "qemu-kvm", "kvm"))
 
 
 def _vlan(seen: Examined, at: Subject) -> Iterator[Finding]:

@@ -116,7 +116,7 @@ def port_of(network: Network, bridge: Link, links: dict[str, Link], uplink: str)
     """The port by which a network leaves the host, if it hangs on the bridge."""
     vlan = None if bridge.vlan_aware else network.vlan
     for link in links.values():
-        if link.master != bridge.name or link.is_tap:
+        if link.master != bridge.name:
             continue
         if vlan is None and link.name == uplink:
             return link

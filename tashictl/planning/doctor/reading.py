@@ -183,9 +183,7 @@ def _link(entry: msgspec.Raw) -> Link | None:
 
 
 def _info(linkinfo: _LinkInfo) -> _Info:
-    if linkinfo.info_kind not in ("vlan", "bridge"):
-        return _Info()  # other kinds have keys of the same names and other types
-    try:
+    try:  # kinds that do not matter here have keys of the same names and other types
         return msgspec.json.decode(linkinfo.info_data, type=_Info)
     except (msgspec.DecodeError, RecursionError):
         return _Info()

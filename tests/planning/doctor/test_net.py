@@ -153,6 +153,13 @@ def test_without_an_uplink_in_the_inventory_a_bridge_of_its_own_is_only_a_note()
     assert of_net(look(*lan(), at=at)) == []
 
 
+def test_a_network_over_vxlan_needs_no_uplink_in_its_bridge() -> None:
+    tunnel = replace(LAN, mode="vxlan", vxlan=7)
+    found = look(link("vmbr", kind="bridge"), link("trunk0"), at=cases.subject(tunnel))
+
+    assert of_net(found) == []
+
+
 # -- MTU
 
 
