@@ -214,7 +214,7 @@ def _sshd(seen: Examined, at: Subject) -> Iterator[Finding]:
             yield Finding(
                 id=check,
                 severity=Severity.WARNING,
-                evidence=f"{told}: less than {least} {what} fail when several VMs are worked on",
+                evidence=f"{told}: work on several VMs may need {least} {what}",
                 remedy=f"{name} {least if least == _SESSIONS else '10:30:100'} in "
                 "/etc/ssh/sshd_config, then systemctl reload ssh",
             )

@@ -80,7 +80,7 @@ def _difference(there: str, wanted: str) -> str:
         if line[:1] in ("+", "-")
     ]
     missing = sum(line.startswith("+") for line in changed)
-    return f"lacks {missing} lines, has {len(changed) - missing} others"
+    return f"lines: {missing} missing, {len(changed) - missing} too many"
 
 
 def _diff(path: str, there: str, wanted: str) -> str:

@@ -36,7 +36,7 @@ def test_a_file_that_is_not_executable_is_mended() -> None:
 def test_a_file_of_ours_with_other_lines_is_told_with_what_differs() -> None:
     found = look(f"{EXECUTABLE}{IFUP}rm -rf /\n.")
 
-    assert found.evidence == "not what is rendered: lacks 0 lines, has 1 others"
+    assert found.evidence == "not what is rendered: lines: 0 missing, 1 too many"
     assert "\n-rm -rf /" in found.diff
     assert found.diff.startswith("--- /etc/qemu-ifup.1\n+++ /etc/qemu-ifup.1\n")
 
