@@ -50,6 +50,10 @@ NOUNS = {
     "image": commands.Lazy(
         module="tashictl.cli.image", summary="Disk images: import, build-demo, list."
     ),
+    "net": commands.Lazy(
+        module="tashictl.cli.net",
+        summary="Networks of hosts: list, render, diff, apply, confirm, rollback.",
+    ),
     "schedule": commands.Lazy(
         module="tashictl.cli.schedule", summary="Place the VMs that are Pending."
     ),

@@ -6,7 +6,7 @@ mypy proves here that every adapter fits its port.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from tashictl.ops.ports import Remote, Store, World
 from tashictl.ops.ports_sweep import Books
 from tashictl.planning import inventory as inventory_plan
 from tashictl.planning.inventory_networks import with_ranges
+from tashictl.planning.net import files
 
 if TYPE_CHECKING:
     from tashictl.adapters.history import SqliteHistory
@@ -64,6 +65,17 @@ def context_of(desk: Desk, inventory: Inventory | None = None) -> Context:
         inventory=inventory_of(desk) if inventory is None else inventory,
         ifup_template=templates.read(IFUP, own),
     )
+
+
+def net_templates(desk: Desk) -> Callable[[str], dict[str, str]]:
+    """For a host's name, all templates of its network by name; its own ones go first."""
+    top = Path(desk.folder) / "templates"
+
+    def of(host: str) -> dict[str, str]:
+        own = [top / "hosts" / host, top]
+        return {name: templates.read(name, own) for name in files.TEMPLATES}
+
+    return of
 
 
 def tiny_store(desk: Desk) -> TinyStore:

@@ -19,6 +19,7 @@ class HostConfig(Struct, frozen=True, kw_only=True):
     """A host as the inventory describes it; None where the inventory is silent.
 
     `cores` and `memory_mib` cap what the host offers; `reserved_memory_mib` is kept for the host.
+    `host_addresses` are ``network=address``, in place of the network's own host_address.
     """
 
     name: str
@@ -30,6 +31,7 @@ class HostConfig(Struct, frozen=True, kw_only=True):
     become: bool = False
     uplink: str | None = None
     networks: tuple[str, ...] | None = None
+    host_addresses: tuple[str, ...] = ()
     style: str | None = None
     groups: tuple[str, ...] = ()
     rack: str | None = None

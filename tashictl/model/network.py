@@ -25,6 +25,10 @@ class Network(Struct, frozen=True, kw_only=True):
     stp: bool | None = None
     forward_delay: int | None = None
     host_address: str | None = None
+    host_address6: str | None = None
+    gateway6: str | None = None
+    vlan_aware: bool = False
+    remotes: tuple[str, ...] = ()
     dhcp: str = "none"
     vxlan: int | None = None
     default: bool = False

@@ -14,6 +14,10 @@ from tashictl.model.steps_base import HostStep as HostStep
 from tashictl.model.steps_base import StepClass as StepClass
 from tashictl.model.steps_mend import LoadModule as LoadModule
 from tashictl.model.steps_mend import MendIfup as MendIfup
+from tashictl.model.steps_net import ArmNet as ArmNet
+from tashictl.model.steps_net import ConfirmNet as ConfirmNet
+from tashictl.model.steps_net import GoNet as GoNet
+from tashictl.model.steps_net import RollbackNet as RollbackNet
 from tashictl.model.steps_state import Guard as Guard
 from tashictl.model.steps_state import MakeReplicaFolder as MakeReplicaFolder
 from tashictl.model.steps_state import MarkFences as MarkFences
@@ -281,6 +285,10 @@ Step = (
     | PlaceReplica
     | MendIfup
     | LoadModule
+    | ArmNet
+    | GoNet
+    | ConfirmNet
+    | RollbackNet
 )
 Plan = tuple[Step, ...]
 

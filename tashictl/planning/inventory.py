@@ -13,8 +13,14 @@ from tashictl.model.host import HostConfig
 from tashictl.model.inventory import Inventory
 from tashictl.model.names import NAME_RULE, expand, is_name
 from tashictl.planning import inventory_yaml
-from tashictl.planning.inventory_keys import GROUP_KEYS, HOST_KEYS, Body, read_body
-from tashictl.planning.inventory_networks import Networks, check_uplinks
+from tashictl.planning.inventory_keys import (
+    GROUP_KEYS,
+    HOST_KEYS,
+    Body,
+    one_placed,
+    read_body,
+)
+from tashictl.planning.inventory_networks import Networks, check_addresses, check_uplinks
 from tashictl.planning.inventory_yaml import Faults, Mapping, Node, Scalar
 from tashictl.planning.nearest import suggestion
 
@@ -70,13 +76,18 @@ class _Parser:
         for key, value in self._pairs(node, "hosts"):
             body = read_body(value, HOST_KEYS, f"host {key.text}", self.faults)
             names = self._names(key)
-            for name, address in zip(names, self._addresses(body, names), strict=True):
+            placed = self._placed(body, names)
+            for at, (name, address) in enumerate(
+                zip(names, self._addresses(body, names), strict=True)
+            ):
                 if name in here:
                     text = f"host {name} is there twice, first in {here[name]}"
                     self.faults.add(text, key.where)
                     continue
                 here[name] = key.where
                 values = {**body.values, **({"address": address} if address else {})}
+                if placed:
+                    values["host_addresses"] = tuple(column[at] for column in placed)
                 self._hosts[name] = Body(values=values, places=body.places, where=key.where)
 
     def _pairs(self, node: Node, what: str) -> tuple[tuple[Scalar, Node], ...]:
@@ -103,16 +114,38 @@ class _Parser:
         given = body.values.get("address")
         if not isinstance(given, str) or "[" not in given:
             return (given,) * len(names)
+        found = self._one_each(given, names, body.places["address"])
+        return (None,) * len(names) if found is None else found
+
+    def _placed(self, body: Body, names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+        """Each of host_addresses, one per name."""
+        columns = []
+        for given in body.values.get("host_addresses") or ():
+            place = body.places["host_addresses"]
+            found = self._one_each(given, names, place) if "[" in given else (given,) * len(names)
+            try:
+                for one in found or ():
+                    one_placed(one.partition("=")[2])
+            except ValueError as error:
+                self.faults.add(f"host_addresses {given!r}: {error}", place)
+                continue
+            if found is not None:
+                columns.append(found)
+        return tuple(columns)
+
+    def _one_each(self, given: str, names: tuple[str, ...], place: str) -> tuple[str, ...] | None:
+        """What a text with a range stands for, one for each name; None after a fault."""
+        what = "host_addresses" if "=" in given else "address"
         try:
-            addresses = _expanded(given)
+            found = _expanded(given)
         except ValueError as error:
-            self.faults.add(f"address {given!r}: {error}", body.places["address"])
-            return (None,) * len(names)
-        if len(addresses) != len(names):
-            text = f"address {given} stands for {len(addresses)}, the name for {len(names)}"
-            self.faults.add(text, body.places["address"])
-            return (None,) * len(names)
-        return addresses
+            self.faults.add(f"{what} {given!r}: {error}", place)
+            return None
+        if len(found) != len(names):
+            text = f"{what} {given} stands for {len(found)}, the name for {len(names)}"
+            self.faults.add(text, place)
+            return None
+        return found
 
     def finish(self) -> Inventory:
         """Put hosts together from defaults, groups and their own keys, and check references."""
@@ -128,22 +161,28 @@ class _Parser:
         )
         places = {name: body.where for name, body in self._hosts.items()}
         check_uplinks(inventory, self.faults, places)
+        check_addresses(inventory, self.faults, places)
         return inventory
 
     def _check_references(self, what: str, body: Body) -> None:
-        if not what.startswith("host ") and "[" in (body.values.get("address") or ""):
-            text = f"{what}: an address with a range needs a host with a range"
-            self.faults.add(text, body.places["address"])
+        ranged = [("address", body.values.get("address") or "")]
+        ranged += [("host_addresses", a) for a in body.values.get("host_addresses") or ()]
+        for field, given in ranged:
+            if not what.startswith("host ") and "[" in given:
+                text = f"{what}: an address with a range needs a host with a range"
+                self.faults.add(text, body.places[field])
         for group in body.values.get("groups") or ():
             if group not in self._groups and not self._unread:
                 hint = suggestion(group, self._groups) if self._groups else "there are no groups"
                 self.faults.add(f"{what}: no group {group!r}", body.places["groups"], hint)
-        for network in body.values.get("networks") or ():
+        placed = [a.partition("=")[0] for a in body.values.get("host_addresses") or ()]
+        fields = [("networks", n) for n in body.values.get("networks") or ()]
+        for field, network in (*fields, *(("host_addresses", n) for n in placed)):
             if self._unread or self.networks.incomplete or self._network_name(network):
                 continue
             names = [n.name for n in self.networks.found]
             hint = suggestion(network, names) if names else "there are no networks"
-            self.faults.add(f"{what}: no network {network!r}", body.places["networks"], hint)
+            self.faults.add(f"{what}: no network {network!r}", body.places[field], hint)
 
     def _network_name(self, name_or_id: str) -> str | None:
         known = self.networks.found
@@ -158,6 +197,8 @@ class _Parser:
         values["groups"] = tuple(dict.fromkeys(groups))
         if values.get("networks") is not None:
             values["networks"] = tuple(self._network_name(n) or n for n in values["networks"])
+        placed = [a.partition("=") for a in values.get("host_addresses", ())]
+        values["host_addresses"] = tuple(f"{self._network_name(n) or n}={a}" for n, _, a in placed)
         values["address"] = values.get("address") or name
         return HostConfig(name=name, **values)
 

@@ -21,7 +21,6 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}\$?")
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
-_STYLE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 class Key(Struct, frozen=True, kw_only=True):
@@ -222,6 +221,33 @@ def own_address(node: Scalar) -> str:
     return str(ip_interface(node.text))
 
 
+def own_address6(node: Scalar) -> str:
+    """``auto``, ``none`` or an IPv6 address with its prefix length."""
+    if node.text in ("auto", "none"):
+        return node.text
+    if "/" not in text(node) or ip_interface(node.text).version != 6:
+        raise ValueError(f"{node.text!r} is neither auto, none nor an IPv6 address/length")
+    return str(ip_interface(node.text))
+
+
+def placed_address(node: Scalar) -> str:
+    """``network=address``; ranges ([2-9]) are allowed here, see `one_placed`."""
+    network, equals, address = text(node).partition("=")
+    if not equals:
+        raise ValueError(f"{node.text!r}: write network=address/length, network=dhcp or =none")
+    one_placed(re.sub(r"\[[0-9,-]+\]", "1", address))
+    return f"{network}={address}"
+
+
+def one_placed(address: str) -> str:
+    """The address of a host on a network, without ranges; raises ValueError."""
+    if address in ("dhcp", "none", "auto"):
+        return address
+    if "/" not in address:
+        raise ValueError(f"{address!r} is neither dhcp, none nor an address/length")
+    return str(ip_interface(address))
+
+
 def _key(name: str, read: Callable[[Scalar], object], about: str, field: str = "") -> Key:
     return Key(name=name, field=field or name, read=read, about=about)
 
@@ -234,6 +260,7 @@ def _several(name: str, read: Callable[[Scalar], object], about: str) -> Key:
     return Key(name=name, field=name, read=read, about=about, optional=False, many=True)
 
 
+STYLES = ("ifupdown", "networkd", "legacy")
 _ARCHES = ("x86_64", "aarch64", "riscv64", "ppc64le", "s390x")
 HOST_KEYS: tuple[Key, ...] = (
     _key("address", host_address, "DNS name, ssh_config alias or address; default: the name"),
@@ -254,7 +281,12 @@ HOST_KEYS: tuple[Key, ...] = (
         about="list of the networks that this host has, by name or id; default: all",
         many=True,
     ),
-    _key("style", matching(_STYLE, "style"), "how its network files are written"),
+    _several(
+        "host_addresses",
+        placed_address,
+        "list of network=address/length (or dhcp, none, auto) of this host, over host_address",
+    ),
+    _key("style", one_of(*STYLES), "how its network files are written: " + ", ".join(STYLES)),
     _several("groups", text, "list of groups; not inside a group"),
     _key("rack", text, "where it stands"),
     _key("cores", number(1, 65536), "cap on what it offers"),
@@ -288,7 +320,23 @@ NETWORK_KEYS: tuple[Key, ...] = (
     _key("mtu", number(68, 65535), "68-65535"),
     _key("stp", boolean, "spanning tree on the bridge"),
     _key("forward_delay", number(0, 30), "seconds, 0-30"),
-    _key("host_address", own_address, "dhcp, none or address/length, of the host itself"),
+    _key(
+        "host_address",
+        own_address,
+        "dhcp, none or address/length, of the host itself; default: as the uplink has it",
+    ),
+    _key(
+        "host_address6",
+        own_address6,
+        "auto, none or IPv6 address/length, of the host itself; default: as the uplink has it",
+    ),
+    _key("gateway6", address, "of the host, where host_address6 is an address"),
+    _never_null(
+        "vlan_aware",
+        boolean,
+        "one bridge for several VLANs, which share it by naming it; default false",
+    ),
+    _several("remotes", address, "list of the other VXLAN ends; needs mode vxlan"),
     _never_null(
         "dhcp",
         one_of("none", "isc-omapi", "dnsmasq", "kea"),

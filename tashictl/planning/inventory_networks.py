@@ -23,6 +23,7 @@ class Networks:
         self.incomplete = False  # one had mistakes, so a reference to it may be right
         self._places: dict[str, str] = {}
         self._default = ""
+        self._bridges: dict[str, Network] = {}
         self._faults = faults
 
     def take(self, node: Node) -> None:
@@ -62,7 +63,20 @@ class Networks:
         for field, problem in _faults_inside(network):
             place = body.places.get(field, body.where)
             self._faults.add(f"network {network.name}: {problem}", place)
-        self.found.append(_completed(network))
+        network = _completed(network)
+        first = self._bridges.setdefault(network.bridge or "", network)
+        if network.bridge and not _share(network, first):
+            text = f"network {network.name}: bridge {network.bridge} is that of {first.name}"
+            hint = "give it one of its own, or write vlan_aware: true in all networks that share it"
+            self._faults.add(text, body.places.get("bridge", body.where), hint)
+        self.found.append(network)
+
+
+def _share(one: Network, other: Network) -> bool:
+    """Whether both may hang on one bridge: of one layer 2, or told apart on it by their tags."""
+    wires = {(n.mode, n.vlan, n.vxlan) for n in (one, other)}
+    aware = one.vlan_aware and other.vlan_aware
+    return one.vlan_aware == other.vlan_aware and (aware or len(wires) == 1)
 
 
 def _faults_inside(network: Network) -> Iterable[tuple[str, str]]:
@@ -73,12 +87,18 @@ def _faults_inside(network: Network) -> Iterable[tuple[str, str]]:
         yield "vlan", f"vlan is not for mode {network.mode}"
     if network.mode == "user" and network.bridge is not None:
         yield "bridge", "bridge is not for mode user"
+    if network.mode != "bridge" and network.vlan_aware:
+        yield "vlan_aware", f"vlan_aware is not for mode {network.mode}"
+    if network.remotes and network.mode != "vxlan":
+        yield "remotes", "remotes are for mode vxlan"
     for range_field, text, cidr_field, cidr in (
         ("range", network.range, "cidr", network.cidr),
         ("range6", network.range6, "cidr6", network.cidr6),
     ):
         if text and cidr and not _inside(text, cidr):
             yield range_field, f"{range_field} {text} is not inside {cidr_field} {cidr}"
+    if network.gateway6 and ip_address(network.gateway6).version != 6:
+        yield "gateway6", f"gateway6 {network.gateway6} is not IPv6"
     cidrs = [c for c in (network.cidr, network.cidr6) if c]
     if network.gateway and cidrs and not any(_inside(network.gateway, c) for c in cidrs):
         yield "gateway", f"gateway {network.gateway} is not inside {' or '.join(cidrs)}"
@@ -95,7 +115,7 @@ def _completed(network: Network) -> Network:
     """Name the bridge as Tashi's guide does where the file does not."""
     if network.bridge is not None or network.mode == "user":
         return network
-    tag = network.vlan if network.vlan is not None else network.vxlan
+    tag = network.vlan if network.vlan is not None and not network.vlan_aware else network.vxlan
     return replace(network, bridge="vmbr" if tag is None else f"vmbr.{tag}")
 
 
@@ -114,6 +134,25 @@ def check_uplinks(inventory: Inventory, faults: Faults, places: dict[str, str]) 
                 text = f"the VLAN interface {interface} of network {network.name}"
                 text += f" would have a name longer than {MAX_INTERFACE}"
                 faults.add(text, places.get(host.name, host.name), "give the uplink a shorter name")
+
+
+def check_addresses(inventory: Inventory, faults: Faults, places: dict[str, str]) -> None:
+    """No two hosts may have one address on a network; `places` is by host."""
+    seen: dict[tuple[str, str], str] = {}
+    for host in inventory.hosts:
+        placed = dict(a.split("=", 1) for a in host.host_addresses)
+        for network in inventory.networks:
+            if host.networks is not None and network.name not in host.networks:
+                continue
+            address = placed.get(network.name, network.host_address or "")
+            for one in {address, network.host_address6 or ""}:
+                if "/" not in one:
+                    continue
+                first = seen.setdefault((network.name, one.partition("/")[0]), host.name)
+                if first != host.name:
+                    text = f"{host.name} and {first} would both have {one} on {network.name}"
+                    hint = f"host_addresses: [{network.name}=ADDRESS/LENGTH] in each host"
+                    faults.add(text, places.get(host.name, host.name), hint)
 
 
 def with_ranges(inventory: Inventory, settings: Settings) -> Inventory:

@@ -11,13 +11,16 @@ from tashictl.model.script import Script
 from tashictl.model.steps import (
     AddTap,
     AdoptQemu,
+    ArmNet,
     AwaitExit,
     Batch,
     CheckDisk,
     CheckImage,
     CheckPort,
+    ConfirmNet,
     CreateOverlay,
     Fence,
+    GoNet,
     Guard,
     KillQemu,
     LetGo,
@@ -33,12 +36,14 @@ from tashictl.model.steps import (
     RemoveDir,
     RemoveFile,
     RemoveTap,
+    RollbackNet,
     StartQemu,
     Step,
     WriteIfup,
     WriteManifest,
 )
 from tashictl.planning import adopt_text, launch, mend, release, replica
+from tashictl.planning.net import switch
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, guarded, quote
 
@@ -207,6 +212,8 @@ def _of_the_state(step: Step) -> str:
             return replica.text(step)
         case MendIfup() | LoadModule():
             return mend.text(step)
+        case ArmNet() | GoNet() | ConfirmNet() | RollbackNet():
+            return switch.text(step)
         case _:
             raise OperationFailed("E-STEP", f"{step.name} is no step for a script")
 

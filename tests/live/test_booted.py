@@ -3,7 +3,7 @@
 The operator logs in as a user with `become`, and logind ends what a login leaves behind.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +14,14 @@ from tests.live.conftest import give_up
 from tests.live.lab import booted_image, needs
 from tests.live.lab.booted import Booted
 from tests.live.lab.host import BROKEN_QEMU
-from tests.live.lab.runner import Result, Tashictl
+from tests.live.lab.patient import PATIENCE, Patient
+from tests.live.lab.runner import Tashictl
 
 WAIT_S = 300  # for a guest without KVM in a host without KVM
 DEMO, BLANK = "demo.qcow2", invariants.IMAGE
-# A machine in software, maybe on a busy one: nothing here is about speed.
-PATIENCE = """\
-connectTimeout = 120
-stepTimeout = 300
-[Qemu]
-startTimeout = 120
-powerdownTimeout = 240
-"""
-COMMAND_S = 300.0
 _QEMU = "/usr/bin/qemu-system-x86_64"
 _OPS = 6001
 RESTART = {"TASHICTL_CLUSTERMANAGERSERVICE_ONHOSTREBOOT": "restart"}
-
-
-class Patient(Tashictl):
-    """tashictl on a slow host."""
-
-    def run(
-        self,
-        *args: str,
-        check: bool = True,
-        env: Mapping[str, str] | None = None,
-        timeout: float = COMMAND_S,
-    ) -> Result:
-        return super().run(*args, check=check, env=env, timeout=timeout)
 
 
 @pytest.fixture(scope="module")

@@ -136,8 +136,8 @@ def test_every_mistake_is_named_at_once_with_file_line_and_the_nearest_key() -> 
         "host node5 is there twice, first in 0.yaml:8, 0.yaml:13",
         "host 'node[9-7]': '9-7' runs backwards or is too long, 0.yaml:14",
         "group g: no key 'groups', 0.yaml:16 [known: address, user, port, transport, "
-        "identity_file, become, uplink, networks, style, rack, cores, memory, reserved_memory, "
-        "accel, scratch_dir, arch]",
+        "identity_file, become, uplink, networks, host_addresses, style, rack, "
+        "cores, memory, reserved_memory, accel, scratch_dir, arch]",
         "group g: an address with a range needs a host with a range, 0.yaml:16",
         "host node2: no group 'rock', 0.yaml:5 [known: g]",
         "host node2: no network 'lon', 0.yaml:5 [there are no networks]",

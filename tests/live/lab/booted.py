@@ -1,12 +1,14 @@
 """A lab host that is a whole machine: a Debian with systemd of its own, booted by QEMU (TCG).
 
-It boots in 20 to 30 s and has one bridge, `vmbr`. It is reached through a port of 127.0.0.1 that
-QEMU forwards to its sshd. Users: root, ops (may sudo without a password), noroot (may not); one key
-opens all of them. logind ends what a login leaves behind (KillUserProcesses=yes).
+It boots in 20 to 30 s. Unless its `station` says otherwise it has one bridge, `vmbr`, and is
+reached through a port of 127.0.0.1 that QEMU forwards to its sshd. Users: root, ops (may sudo
+without a password), noroot (may not); one key opens all of them. logind ends what a login leaves
+behind (KillUserProcesses=yes).
 """
 
 import io
 import os
+import secrets
 import socket
 import subprocess
 import tarfile
@@ -18,16 +20,21 @@ from typing import Self
 
 from tests.live.lab import booted_image
 from tests.live.lab.booted_image import USERS, Image
+from tests.live.lab.eye import EYE, Eye, Monitor
 from tests.live.lab.host import fingerprint, make_key, public_key
+from tests.live.lab.station import Link, Station, forwarded
 
 BOOT_TIMEOUT_S = 400.0
 _OFF_TIMEOUT_S = 300.0
-_COMMAND_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off fsck.mode=skip quiet"
+_COMMAND_LINE = (
+    "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off fsck.mode=skip quiet "
+    "init=/sbin/lab-init"
+)
 # While it boots and while it goes down, nobody but root may log in.
 _BOOT_ID = "while [ -e /run/nologin ]; do sleep 0.2; done; cat /proc/sys/kernel/random/boot_id"
 
 # An owner that died before the wish was uttered is noticed by its absence: $0 is who it was.
-_DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"']
+DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"']
 
 
 class Booted:
@@ -36,11 +43,8 @@ class Booted:
     Its disk is an overlay that outlives reboots and power cuts, not `close`: it is a file without a
     name. QEMU dies with the thread that started it, so nothing is left when that is killed.
     `drives` are more (read-only, raw) disks, from /dev/vdc on; cloud-init sleeps unless
-    `cloud_init`.
+    `cloud_init`; `size` is its memory in MiB and its cores.
     """
-
-    name = "booted"
-    address = "127.0.0.1"
 
     def __init__(
         self,
@@ -49,18 +53,22 @@ class Booted:
         image: Image | None = None,
         drives: Sequence[Path] = (),
         cloud_init: bool = False,
-        memory_mib: int = 1024,
-        cores: int = 2,
+        size: tuple[int, int] = (1024, 2),
+        station: Station | None = None,
     ) -> None:
         self.directory = directory
         self.key = directory / "id_ed25519"
-        self.port = _free_port()
+        self.station = station or forwarded()
+        self.name = self.station.name
+        self.address = self.station.address
+        self.port = self.station.port
         self._image = image or booted_image.build()
         self._drives = tuple(drives)
         self._command_line = _COMMAND_LINE + ("" if cloud_init else " cloud-init=disabled")
-        self._size = (memory_mib, cores)
+        self._size = size
         self._host_key = directory / "host_key"
         self._qemu: subprocess.Popen[bytes] | None = None
+        self._eye, self._monitor = Eye(), Monitor()
         for path in (self.key, self._host_key):
             make_key(path)
         self._write_known_hosts()
@@ -93,7 +101,7 @@ class Booted:
 
     @property
     def ssh_argv(self) -> list[str]:
-        """Start of a command line of the system's ssh; append `user@127.0.0.1` and a command."""
+        """Start of a command line of the system's ssh; append `user@address` and a command."""
         options = {
             "BatchMode": "yes",
             "ConnectTimeout": "10",
@@ -122,14 +130,19 @@ class Booted:
         """Switches it on; see await_ssh."""
         if self.up:
             raise RuntimeError(f"{self.name} is on")
+        for old in (self._eye, self._monitor):
+            old.close()
+        self._eye, self._monitor = lines = Eye(), Monitor()
         with (self.directory / "qemu.log").open("ab") as log:
             self._qemu = subprocess.Popen(
-                [*_DIES_WITH_US, str(os.getpid()), *self._argv()],
+                [*DIES_WITH_US, str(os.getpid()), *self._argv()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(self._disk,),
+                pass_fds=(self._disk, *(line.theirs.fileno() for line in lines)),
             )
+        for line in lines:
+            line.handed_over()
 
     def await_ssh(self, timeout_s: float = BOOT_TIMEOUT_S, but: str = "") -> str:
         """Its boot id, as soon as all may log in and it is not `but`; TimeoutError otherwise."""
@@ -164,9 +177,25 @@ class Booted:
     def close(self) -> None:
         """Off, and its disk is gone; may be called twice."""
         self.power_cut()
+        for line in (self._eye, self._monitor):
+            line.close()
         if self._disk >= 0:
             os.close(self._disk)
             self._disk = -1
+
+    def remember(self) -> None:
+        """Keeps all of its present state, memory and disk, for `recall`; takes some seconds."""
+        self._monitor.human("savevm remembered")
+
+    def recall(self) -> None:
+        """All is as it was at `remember`, but for the clock, which is set anew; 1 to 3 s.
+
+        A host that is off is switched on. Connections to it are dead.
+        """
+        if not self.up:
+            self.start()
+        self._monitor.human("loadvm remembered")
+        self.look(f"date -u -s @{time.time():.3f}")
 
     # inside
 
@@ -186,6 +215,17 @@ class Booted:
         if check and done.returncode != 0:
             raise RuntimeError(f"{self.name}: {command}: rc {done.returncode}: {done.stderr}")
         return done
+
+    def look(self, command: str, *, timeout_s: float = 180.0, check: bool = True) -> str:
+        """Runs shell text as root without any network; gives its output, standard error in it.
+
+        Works while it cannot be reached, and waits for a host that boots. Raises RuntimeError if
+        `check` and it failed.
+        """
+        done = self._eye.run(command, timeout_s)
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{self.name}: {command}: rc {done.returncode}: {done.stdout}")
+        return done.stdout
 
     def serial_log(self) -> str:
         """What it wrote on its console since it was made."""
@@ -209,9 +249,13 @@ class Booted:
         for number, disk in enumerate(disks):
             argv += ["-blockdev", f"driver={disk.replace(',', f',node-name=d{number},', 1)}"]
             argv += ["-device", f"virtio-blk-pci,drive=d{number}"]
-        forward = f"hostfwd=tcp:{self.address}:{self.port}-:22"
-        argv += ["-netdev", f"user,id=n0,restrict=on,{forward}"]
-        argv += ["-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"]
+        for number, card in enumerate(self.station.cards):
+            argv += card.argv(number)
+        argv += ["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]
+        argv += ["-chardev", f"socket,id=eye,fd={self._eye.theirs.fileno()}"]
+        argv += ["-device", f"virtserialport,chardev=eye,name={EYE}"]
+        argv += ["-chardev", f"socket,id=monitor,fd={self._monitor.theirs.fileno()}"]
+        argv += ["-mon", "chardev=monitor,mode=control"]
         serial = f"file,id=s0,path={self.directory}/serial.log,append=on"
         return [*argv, "-chardev", serial, "-serial", "chardev:s0"]
 
@@ -229,8 +273,16 @@ class Booted:
         """What this host alone has, as a tar that it reads from its second disk."""
         own = self._host_key.read_text(encoding="utf-8")
         allowed = public_key(self.key) + "\n"
+        texts = {
+            "etc/hostname": f"{self.name}\n",
+            "etc/hosts": f"127.0.0.1 localhost {self.name}\n",
+            # Addresses of bridges and names for DHCP come from it: it must not be the image's.
+            "etc/machine-id": f"{secrets.token_hex(16)}\n",
+            **self.station.files,
+        }
         with tarfile.open(self.directory / "seed.tar", "w") as tar:
-            _add(tar, "etc/hostname", f"{self.name}\n", 0, 0o644)
+            for place, text in texts.items():
+                _add(tar, place, text, 0, 0o644)
             _add(tar, "etc/ssh/ssh_host_ed25519_key", own, 0, 0o600)
             for name, number in {"root": 0, **USERS}.items():
                 home = "root" if number == 0 else f"home/{name}"
@@ -238,7 +290,8 @@ class Booted:
                 _add(tar, f"{home}/.ssh/authorized_keys", allowed, number, 0o600)
 
     def _write_known_hosts(self) -> None:
-        line = f"[{self.address}]:{self.port} {public_key(self._host_key)}\n"
+        where = self.address if self.port == 22 else f"[{self.address}]:{self.port}"
+        line = f"{where} {public_key(self._host_key)}\n"
         (self.directory / "known_hosts").write_text(line, encoding="utf-8")
 
     def _greets(self) -> bool:
@@ -255,17 +308,11 @@ def _add(tar: tarfile.TarFile, place: str, text: str | None, owner: int, mode: i
     entry = tarfile.TarInfo(place)
     entry.uid = entry.gid = owner
     entry.mode = mode
-    if text is None:
-        entry.type = tarfile.DIRTYPE
+    if text is None or isinstance(text, Link):
+        entry.type = tarfile.DIRTYPE if text is None else tarfile.SYMTYPE
+        entry.linkname = text or ""
         tar.addfile(entry)
         return
     data = text.encode()
     entry.size = len(data)
     tar.addfile(entry, io.BytesIO(data))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -46,8 +46,8 @@ class Lab:
         disk_mib: int = 4096,
         tashi_mib: int = 0,
     ) -> None:
-        if not 1 <= n_hosts <= 99:
-            raise ValueError(f"{n_hosts} hosts: a lab has 1 to 99")
+        if not 0 <= n_hosts <= 99:
+            raise ValueError(f"{n_hosts} hosts: a lab has 0 to 99")
         needs.require(needs.missing_for_hosts())
         self.n_hosts = n_hosts
         self.hosts: tuple[Host, ...] = ()

@@ -1,0 +1,47 @@
+"""Whether a change may be made on a host at all: its tools, what manages it, what is in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tashictl.errors import Conflict, InvalidRequest, TashiError
+from tashictl.planning.net.propose import Proposal
+
+_LEGACY_TOOLS = ("ifup", "vconfig", "brctl", "ifconfig")
+_MANAGERS = {"ifupdown": "ifupdown", "legacy": "ifupdown", "networkd": "networkd"}
+
+
+def refusals(proposal: Proposal) -> Iterator[TashiError]:
+    """Why the change is refused, each with the next step; nothing was sent yet."""
+    net, name, style = proposal.net, proposal.host, proposal.layout.style
+    pending = net.pending
+    if pending is not None and pending.active:
+        yield Conflict(
+            "E-NET-BUSY",
+            f"{name}: a change of its network is in flight",
+            cause=f"by {pending.who} since {pending.since}, {pending.stage}, "
+            f"{max(0, round(pending.left_s))} s left",
+            hint=f"tashictl net confirm {name}, or net rollback {name}",
+            host=name,
+        )
+    wants = _MANAGERS.get(style, style)
+    if net.manager not in ("", wants):
+        hint = f"style: {net.manager} for {name}"
+        if net.manager in ("netplan", "NetworkManager"):
+            hint = f"let {net.manager} go and use ifupdown or networkd there"
+        yield InvalidRequest(
+            "E-MANAGER",
+            f"{name}: its network is set up by {net.manager}, not by {wants}",
+            cause=f"the files of style {style} would not be read at the next boot",
+            hint=hint,
+            host=name,
+        )
+    lacking = [t for t in _LEGACY_TOOLS if t not in net.tools] if style == "legacy" else []
+    if lacking:
+        yield InvalidRequest(
+            "E-STYLE",
+            f"{name} has no {', '.join(lacking)}, which files of style legacy call at boot",
+            hint=f"style: ifupdown for {name}; or apt-get install ifupdown vlan bridge-utils "
+            "net-tools there",
+            host=name,
+        )

@@ -1,0 +1,337 @@
+"""The picture that a host's network is to have, from what is wanted and what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address, ip_interface
+
+from msgspec.structs import replace
+
+from tashictl.errors import InvalidRequest, TashiError, raise_all
+from tashictl.model.net import (
+    Address,
+    DhcpClient,
+    HostNet,
+    Layout,
+    Link,
+    Picture,
+    PortVlan,
+    Route,
+    Strand,
+)
+from tashictl.planning.net.change import MADE
+
+_STP_DELAY_S = 15.0  # the kernel's own
+
+
+def target(layout: Layout, net: HostNet, owned: frozenset[str], taps: Mapping[str, int]) -> Picture:
+    """What the picture is to become.
+
+    `owned` are interfaces that files of ours define, which go when nothing wants them any more;
+    `taps` says on which network (by id) each TAP of a VM belongs. Raises InvalidRequest or
+    Problems where that cannot be, or would surely cut the host off.
+    """
+    raise_all(problems(layout, net, owned))
+    work = _Work(layout, net.picture)
+    for strand in layout.strands:
+        work.wire(strand)
+    for bridge in layout.bridges:
+        strands = [s for s in layout.strands if s.bridge == bridge]
+        work.carry(strands)
+    for strand in layout.strands:
+        work.route(strand)
+    work.replug(taps)
+    work.drop(owned)
+    return work.picture()
+
+
+class _Work:
+    """A picture that is being changed."""
+
+    def __init__(self, layout: Layout, before: Picture) -> None:
+        self.layout, self.before = layout, before
+        self.links = {link.name: link for link in before.links}
+        self.routes = list(before.routes)
+        self.vlans = set(before.vlans)
+        self.clients = {c.device: c for c in before.clients}
+
+    def picture(self) -> Picture:
+        return Picture(
+            links=tuple(self.links.values()),
+            routes=tuple(self.routes),
+            vlans=tuple(sorted(self.vlans)),
+            clients=tuple(self.clients.values()),
+        )
+
+    def wire(self, strand: Strand) -> None:
+        """Uplink, port, bridge, and the holder of addresses: there, joined, up, of their MTU."""
+        network, uplink = strand.network, self.layout.uplink
+        mtu = network.mtu
+        if network.mode == "bridge":
+            self._raise(uplink, mtu)
+        port = self._port(strand)
+        bridge = self._bridge(strand)
+        joined = replace(port, master=bridge.name, up=True)
+        self.links[port.name] = joined
+        self.links[bridge.name] = replace(bridge, up=True, mtu=mtu or bridge.mtu)
+        if network.mode == "bridge" and uplink in self.links:
+            self.links[uplink] = replace(self.links[uplink], up=True)
+        if network.vlan_aware:
+            self._tag(strand)
+
+    def _raise(self, uplink: str, mtu: int | None) -> None:
+        link = self.links[uplink]
+        if mtu is not None and mtu > link.mtu:
+            self.links[uplink] = replace(link, mtu=mtu)
+
+    def _port(self, strand: Strand) -> Link:
+        network, uplink = strand.network, self.layout.uplink
+        known = self.links.get(strand.port)
+        if strand.port == uplink:
+            return self.links[uplink]
+        wanted = Link(
+            name=strand.port,
+            kind="vlan" if strand.tagged else "vxlan",
+            mac=self.links[uplink].mac if strand.tagged else "",
+            parent=uplink if strand.tagged else None,
+            vlan=network.vlan if strand.tagged else None,
+            vxlan=network.vxlan,
+            remotes=network.remotes,
+            mtu=network.mtu or 1500,
+        )
+        if known is None or (known.kind, known.parent, known.vlan, known.vxlan) != (
+            (wanted.kind, wanted.parent, wanted.vlan, wanted.vxlan)
+        ):
+            return wanted
+        return replace(known, mtu=network.mtu or known.mtu)
+
+    def _bridge(self, strand: Strand) -> Link:
+        network = strand.network
+        known = self.links.get(strand.bridge)
+        stp = network.stp
+        if known is None:
+            delay_s = _STP_DELAY_S if stp else 0.0
+            uplink = self.links.get(self.layout.uplink)
+            return Link(
+                name=strand.bridge,
+                kind="bridge",
+                # Its own, and the uplink's: else it changes with every TAP that joins.
+                mac=uplink.mac if uplink is not None and network.mode == "bridge" else "",
+                mtu=network.mtu or 1500,
+                stp=bool(stp),
+                forward_delay_s=(
+                    delay_s if network.forward_delay is None else float(network.forward_delay)
+                ),
+                aware=network.vlan_aware,
+            )
+        delay = network.forward_delay
+        return replace(
+            known,
+            stp=known.stp if stp is None else stp,
+            forward_delay_s=known.forward_delay_s if delay is None else float(delay),
+            aware=network.vlan_aware,
+        )
+
+    def _tag(self, strand: Strand) -> None:
+        vlan = strand.network.vlan
+        if vlan is None:
+            for device in (strand.port, strand.bridge):
+                self.vlans.add(PortVlan(device=device, vlan=1, pvid=True, untagged=True))
+            return
+        self.vlans.add(PortVlan(device=strand.port, vlan=vlan))
+        if strand.address not in ("", "none") or strand.address6 not in ("", "none"):
+            self.vlans.add(PortVlan(device=strand.bridge, vlan=vlan))
+            if strand.holder not in self.links:
+                self.links[strand.holder] = Link(
+                    name=strand.holder,
+                    kind="vlan",
+                    mac=self.links[strand.bridge].mac,
+                    parent=strand.bridge,
+                    vlan=vlan,
+                    mtu=strand.network.mtu or 1500,
+                    up=True,
+                )
+
+    def carry(self, strands: list[Strand]) -> None:
+        """Addresses and DHCP clients of the strands of one bridge."""
+        for holder in dict.fromkeys(s.holder for s in strands):
+            if holder not in self.links:
+                continue  # of a VLAN-aware bridge on which the host has no address
+            of = [s for s in strands if s.holder == holder]
+            moved: tuple[Address, ...] = ()
+            for port in dict.fromkeys(s.port for s in of):
+                moved += self._leave(port, holder)
+            held = self.links[holder].addresses
+            wanted = self._wanted(of, (*held, *moved))
+            self.links[holder] = replace(self.links[holder], addresses=wanted)
+            self._client(holder, of)
+
+    def _leave(self, port: str, holder: str) -> tuple[Address, ...]:
+        """What a port had goes from it; routes and a client go over to the bridge."""
+        link = self.links[port]
+        kept = tuple(a for a in link.addresses if a.v6 and a.dynamic)
+        moved = tuple(a for a in link.addresses if a not in kept)
+        self.links[port] = replace(link, addresses=kept)
+        if port in self.clients:
+            client = self.clients.pop(port)
+            self.clients.setdefault(holder, DhcpClient(device=holder, argv=_moved(client, holder)))
+        self.routes = [replace(r, device=holder) if r.device == port else r for r in self.routes]
+        return moved
+
+    def _wanted(self, strands: list[Strand], had: tuple[Address, ...]) -> tuple[Address, ...]:
+        found: dict[str, Address] = {}
+        for v6, kinds in (
+            (False, [s.address for s in strands]),
+            (True, [s.address6 for s in strands]),
+        ):
+            told = [k for k in kinds if k]
+            mine = [a for a in had if a.v6 == v6]
+            static = [k for k in told if "/" in k]
+            if not told:
+                found |= {a.cidr: a for a in mine}
+            elif v6 or "dhcp" in told:
+                found |= {a.cidr: a for a in mine if a.dynamic}
+            found |= {c: found.get(c, Address(cidr=c)) for c in static}
+        return tuple(found.values())
+
+    def _client(self, holder: str, strands: list[Strand]) -> None:
+        told = [s.address for s in strands if s.address]
+        if "dhcp" in told:
+            self.clients.setdefault(holder, DhcpClient(device=holder, argv=()))
+        elif told:
+            self.clients.pop(holder, None)
+
+    def route(self, strand: Strand) -> None:
+        """The default routes that static addresses need, and none that nothing reaches."""
+        for gateway, v6 in ((strand.gateway, False), (strand.gateway6, True)):
+            if not gateway:
+                continue
+            self.routes = [
+                r for r in self.routes
+                if not (r.to == "default" and r.v6 == v6 and r.device == strand.holder)
+            ]  # fmt: skip
+            self.routes.append(Route(to="default", via=gateway, device=strand.holder, v6=v6))
+        if strand.address not in ("", "dhcp") and strand.holder in self.links:
+            on_it = self.links[strand.holder].addresses
+            self.routes = [
+                r for r in self.routes
+                if r.device != strand.holder or r.v6 or _reaches(r, on_it)
+            ]  # fmt: skip
+
+    def replug(self, taps: Mapping[str, int]) -> None:
+        """TAPs go to the bridge of their network, with its tag where that is VLAN-aware."""
+        strands = {s.network.id: s for s in self.layout.strands}
+        for tap, network in taps.items():
+            strand = strands.get(network)
+            if strand is None or tap not in self.links:
+                continue
+            self.links[tap] = replace(self.links[tap], master=strand.bridge, up=True)
+            if strand.network.vlan_aware:
+                vlan = strand.network.vlan or 1
+                self.vlans = {v for v in self.vlans if v.device != tap}
+                self.vlans.add(PortVlan(device=tap, vlan=vlan, pvid=True, untagged=True))
+
+    def drop(self, owned: frozenset[str]) -> None:
+        """What files of ours made and nothing wants any more goes."""
+        wanted = {n for s in self.layout.strands for n in (s.port, s.bridge, s.holder)}
+        gone = {n for n in stale(self.before, owned) if n not in wanted}
+        for name in gone:
+            del self.links[name]
+            self.clients.pop(name, None)
+        for link in tuple(self.links.values()):
+            if link.master in gone:
+                self.links[link.name] = replace(link, master=None)
+        self.routes = [r for r in self.routes if r.device not in gone]
+        self.vlans = {v for v in self.vlans if v.device not in gone}
+
+
+def stale(picture: Picture, owned: frozenset[str]) -> Iterator[str]:
+    """Interfaces of ours that can go: made ones, whether they are wanted or not."""
+    for link in picture.links:
+        if link.name in owned and link.kind in MADE:
+            yield link.name
+
+
+def problems(layout: Layout, net: HostNet, owned: frozenset[str]) -> Iterator[TashiError]:
+    """Why the layout cannot be had on the host; each with what to do."""
+    picture = net.picture
+    if any(s.network.mode == "bridge" for s in layout.strands):
+        uplink = picture.link(layout.uplink)
+        if uplink is None:
+            there = [link.name for link in picture.links if link.kind == ""]
+            yield InvalidRequest(
+                "E-UPLINK",
+                f"{layout.host} has no interface {layout.uplink}",
+                cause=f"it has {', '.join(there) or 'none'}",
+                hint=f"`uplink: {(*there, 'NAME')[0]}` for {layout.host} in the inventory",
+                host=layout.host,
+            )
+            return
+    wanted = {n for s in layout.strands for n in (s.port, s.bridge, s.holder)}
+    for name in stale(picture, owned):
+        if name in wanted:
+            continue
+        yield from _held(layout, picture, name)
+    for strand in layout.strands:
+        link = picture.link(strand.bridge)
+        if link is not None and link.kind != "bridge":
+            yield InvalidRequest(
+                "E-BRIDGE",
+                f"{layout.host}: {strand.bridge} is there and is no bridge",
+                cause=f"it is {link.kind or 'hardware'}",
+                hint=f"another `bridge:` for network {strand.network.name}",
+                host=layout.host,
+            )
+        yield from _homeless(layout, picture, strand, net.reached)
+
+
+def _held(layout: Layout, picture: Picture, name: str) -> Iterator[TashiError]:
+    """Something that is not wanted any more, and yet cannot go."""
+    link = picture.link(name)
+    ours = {layout.uplink, *(s.port for s in layout.strands)}
+    guests = [p.name for p in picture.ports(name) if p.kind not in MADE and p.name not in ours]
+    carries = [a.cidr for a in link.addresses] if link is not None else []
+    if not guests and not carries:
+        return
+    cause = "guests hang on it: " + ", ".join(guests) if guests else "it carries " + carries[0]
+    yield InvalidRequest(
+        "E-IN-USE",
+        f"{layout.host}: {name} is in no network any more, and in use",
+        cause=cause,
+        hint="put its network back into the inventory, or move what uses it first",
+        host=layout.host,
+    )
+
+
+def _homeless(
+    layout: Layout, picture: Picture, strand: Strand, reached: str
+) -> Iterator[TashiError]:
+    """An address by which we come, on a port, that nothing takes over."""
+    port = picture.link(strand.port)
+    if port is None or strand.address != "none":
+        return
+    if any(s.address not in ("", "none") for s in layout.strands):
+        return
+    here = [a.cidr for a in port.addresses if a.cidr.partition("/")[0] == reached]
+    if here:
+        yield InvalidRequest(
+            "E-LOCKOUT",
+            f"{layout.host} is reached by {here[0]} on {port.name}, and would have no address",
+            cause=f"{strand.network.name} has host_address none, and no other network gives one",
+            hint=f"leave host_address out (it stays as it is), or host_addresses: "
+            f"[{strand.network.name}={here[0]}]",
+            host=layout.host,
+        )
+
+
+def _reaches(route: Route, addresses: Iterable[Address]) -> bool:
+    """Whether a route's gateway is next to one of the addresses."""
+    if not route.via or ":" in route.via:
+        return True
+    gateway = ip_address(route.via)
+    return any(gateway in ip_interface(a.cidr).network for a in addresses if not a.v6)
+
+
+def _moved(client: DhcpClient, holder: str) -> tuple[str, ...]:
+    """A client's command line for another interface: its files are named after it, too."""
+    return tuple(a.replace(client.device, holder) for a in client.argv)
