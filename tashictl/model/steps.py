@@ -12,13 +12,14 @@ from msgspec import Struct
 
 from tashictl.model.steps_base import HostStep as HostStep
 from tashictl.model.steps_base import StepClass as StepClass
+from tashictl.model.steps_mend import LoadModule as LoadModule
+from tashictl.model.steps_mend import MendIfup as MendIfup
 from tashictl.model.steps_net import ArmNet as ArmNet
 from tashictl.model.steps_net import ConfirmNet as ConfirmNet
 from tashictl.model.steps_net import GoNet as GoNet
 from tashictl.model.steps_net import RollbackNet as RollbackNet
 from tashictl.model.steps_setup import InstallPackages as InstallPackages
 from tashictl.model.steps_setup import JoinGroup as JoinGroup
-from tashictl.model.steps_setup import LoadModule as LoadModule
 from tashictl.model.steps_setup import MakeUser as MakeUser
 from tashictl.model.steps_setup import PutFile as PutFile
 from tashictl.model.steps_setup import SetFolder as SetFolder
@@ -292,6 +293,8 @@ Step = (
     | MakeReplicaFolder
     | PutReplica
     | PlaceReplica
+    | MendIfup
+    | LoadModule
     | ArmNet
     | GoNet
     | ConfirmNet
@@ -301,7 +304,6 @@ Step = (
     | JoinGroup
     | SetFolder
     | PutFile
-    | LoadModule
 )
 Plan = tuple[Step, ...]
 

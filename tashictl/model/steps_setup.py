@@ -46,9 +46,3 @@ class PutFile(HostStep, frozen=True, kw_only=True, tag=True):
     mode: str
     mark: str
     sudoers: bool = False
-
-
-class LoadModule(HostStep, frozen=True, kw_only=True, tag=True):
-    """Load a module of the kernel now."""
-
-    module: str

@@ -24,9 +24,11 @@ from tashictl.model.steps import (
     Guard,
     KillQemu,
     LetGo,
+    LoadModule,
     MakeFolder,
     MakeReplicaFolder,
     MarkFences,
+    MendIfup,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
@@ -40,7 +42,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import adopt_text, launch, qemu_user, release, replica, setup_text
+from tashictl.planning import adopt_text, launch, mend, qemu_user, release, replica, setup_text
 from tashictl.planning.net import switch
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, guarded, quote
@@ -204,6 +206,8 @@ def _of_the_state(step: Step) -> str:
             return _MARK_FENCES
         case MakeReplicaFolder() | PlaceReplica():
             return replica.text(step)
+        case MendIfup() | LoadModule():
+            return mend.text(step)
         case ArmNet() | GoNet() | ConfirmNet() | RollbackNet():
             return switch.text(step)
         case _ if isinstance(step, setup_text.SETUP_STEPS):

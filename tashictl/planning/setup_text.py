@@ -9,15 +9,14 @@ from __future__ import annotations
 from tashictl.model.steps import (
     InstallPackages,
     JoinGroup,
-    LoadModule,
     MakeUser,
     PutFile,
     SetFolder,
 )
 from tashictl.planning.shell import quote
 
-SetupStep = InstallPackages | MakeUser | JoinGroup | SetFolder | PutFile | LoadModule
-SETUP_STEPS = (InstallPackages, MakeUser, JoinGroup, SetFolder, PutFile, LoadModule)
+SetupStep = InstallPackages | MakeUser | JoinGroup | SetFolder | PutFile
+SETUP_STEPS = (InstallPackages, MakeUser, JoinGroup, SetFolder, PutFile)
 
 _NOTED = r"""noted() { grep -qsxF -- "$1" "$L/setup" && return 0
   mkdir -p "$L" && printf '%s\n' "$1" >>"$L/setup" || die "$L/setup cannot be written"; }
@@ -93,8 +92,6 @@ def text(step: SetupStep) -> str:
                 mode=quote(step.mode),
                 check=_VISUDO if step.sudoers else "",
             )
-        case LoadModule(module=module):
-            return f"modprobe {quote(module)}"
 
 
 def _install(step: InstallPackages) -> str:

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from tashictl.model.steps import (
     AddTap,
     AdoptQemu,
+    ArmNet,
     AwaitExit,
     AwaitQmp,
     CheckDisk,
     CheckImage,
     CheckPort,
+    ConfirmNet,
     CreateOverlay,
+    GoNet,
     InstallPackages,
     JoinGroup,
     KillQemu,
@@ -22,6 +25,7 @@ from tashictl.model.steps import (
     MakeReplicaFolder,
     MakeUser,
     MarkFences,
+    MendIfup,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
@@ -35,6 +39,7 @@ from tashictl.model.steps import (
     RemoveDir,
     RemoveFile,
     RemoveTap,
+    RollbackNet,
     SetFolder,
     StartQemu,
     Step,
@@ -42,6 +47,7 @@ from tashictl.model.steps import (
     WriteManifest,
 )
 from tashictl.model.units import show_bytes
+from tashictl.planning import mend
 
 
 def line(step: Step) -> str:
@@ -116,6 +122,8 @@ def _of_the_state(step: Step) -> str:
             return f"{path}, {show_bytes(size)}"
         case PlaceReplica(path=path, generation=generation):
             return f"{path}/state.json, generation {generation}, unless a newer one is there"
+        case MendIfup() | LoadModule():
+            return mend.summary(step)
         case _:
             return _of_a_setup(step)
 
@@ -133,8 +141,14 @@ def _of_a_setup(step: Step) -> str:
         case PutFile(path=path, sudoers=sudoers):
             checked = "if visudo finds it right" if sudoers else "unless it is the operator's own"
             return f"{path}, {checked}"
-        case LoadModule(module=module):
-            return module
+        case ArmNet(window_s=window_s):
+            return f"lay down the change and its reverse, which runs in {window_s} s"
+        case GoNet():
+            return "make the change, detached"
+        case ConfirmNet():
+            return "disarm, then write the files"
+        case RollbackNet():
+            return "go back now"
         case _:
             return step.name
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tashictl.model.net import HostFile
 from tashictl.model.settings import Settings, TashictlSettings
 from tashictl.model.steps import (
     AddTap,
     AdoptQemu,
+    ArmNet,
     AwaitExit,
     Batch,
     CheckDisk,
     CheckImage,
     CheckPort,
+    ConfirmNet,
     CreateOverlay,
     Fence,
+    GoNet,
     Guard,
     InstallPackages,
     JoinGroup,
@@ -29,6 +33,7 @@ from tashictl.model.steps import (
     MakeReplicaFolder,
     MakeUser,
     MarkFences,
+    MendIfup,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
@@ -37,6 +42,7 @@ from tashictl.model.steps import (
     RemoveDir,
     RemoveFile,
     RemoveTap,
+    RollbackNet,
     SetFolder,
     StartQemu,
     Step,
@@ -55,6 +61,7 @@ _MANIFEST = f'{{"uuid":"{UUID}","generation":1,"name":"it\'s"'
 _IMAGES = SETTINGS.image_folder
 _REPLICA = "/var/lib/tashi/0123456789ab/replica"
 _SHA256 = "9f3a" * 16
+_NET = {"token": "00112233aabbccdd", "net_dir": "/run/tashi/net"}
 
 STEPS: dict[str, Step] = {
     "write-manifest": WriteManifest(**AT, phase="creating", manifest=_MANIFEST + "}"),
@@ -119,6 +126,10 @@ STEPS: dict[str, Step] = {
         generation=41,
         digest="0011223344556677",
     ),
+    "mend-ifup": MendIfup(
+        **HOST, path="/etc/qemu-ifup.1", content='#!/bin/sh\n# rendered by tashictl\nip "$1"\n'
+    ),
+    "load-module": LoadModule(**HOST, module="8021q"),
     "remove-file": RemoveFile(**HOST, path=f"{_IMAGES}/a.img.part"),
     "install-packages-apt": InstallPackages(
         **HOST, manager="apt-get", packages=("bridge-utils", "qemu-utils"), timeout_s=900
@@ -144,7 +155,22 @@ STEPS: dict[str, Step] = {
         mark="# ours",
         sudoers=True,
     ),
-    "load-module": LoadModule(**HOST, module="8021q"),
+    "arm-net": ArmNet(
+        **HOST,
+        **_NET,
+        forward=("ip link set dev eth1 up",),
+        reverse=("ip link set dev eth1 down",),
+        files=(
+            HostFile(path="/etc/network/interfaces.d/tashi", text="auto eth1\n"),
+            HostFile(path="/etc/qemu-ifup.9", text=None),
+        ),
+        digest=_SHA256,
+        window_s=90,
+        up=("eth1",),
+    ),
+    "go-net": GoNet(**HOST, **_NET),
+    "confirm-net": ConfirmNet(**HOST, **_NET),
+    "rollback-net": RollbackNet(**HOST, **_NET),
 }
 
 

@@ -43,6 +43,8 @@ WORDS = {
     "put-file-sudoers": "visudo",
     "load-module": "8021q",
     "remove-file": "a.img.part",
+    "mend-ifup": "/etc/qemu-ifup.1",
+    "load-module": "modprobe 8021q",
     "place-seed": "9f3a9f3a…",
     "mark-fences": "epoch 3",
     "make-replica-folder": "/replica",
