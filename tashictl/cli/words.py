@@ -103,6 +103,14 @@ def _file_kind(param: click.Parameter, path: tuple[str, ...]) -> str:
     return _FILES.get(param.name or "", "")
 
 
+# Verbs on hosts as the inventory has them, whether they were added or not.
+_ABOUT_LISTED = {
+    ("doctor",),
+    *(("host", verb) for verb in ("add", "trust", "check", "setup")),
+    *(("net", verb) for verb in ("render", "diff", "apply", "confirm", "rollback")),
+}
+
+
 def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
     if param.name == "g_columns":
         return partial(_columns, path)
@@ -115,13 +123,7 @@ def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
         return None
     if path == ("state", "restore"):
         return _backups
-    if path in (
-        ("host", "add"),
-        ("host", "trust"),
-        ("host", "check"),
-        ("net", "render"),
-        ("doctor",),
-    ):
+    if path in _ABOUT_LISTED:
         return _listed_hosts
     if path == ("state", "adopt"):
         return _hosts if param.name == "host" else None
