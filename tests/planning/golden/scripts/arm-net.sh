@@ -18,9 +18,11 @@ start_timer() {
 is_ours_net() { [ "$(cat "$P/token" 2>/dev/null)" = "$T" ]; }
 
 picture() {
+  w=" $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | tr '\n' ' ') "
   { for d in /sys/class/net/*; do
       n=${d##*/}; m=$(readlink "$d/master"); m=${m##*/}
-      if [ -e "$d/tun_flags" ]; then echo "tap $n ${m:--}"; continue; fi
+      case $w in *" $n "*) v=1 ;; *) v= ;; esac
+      if [ -e "$d/tun_flags" ] || [ "$v" ]; then echo "tap $n ${m:--}"; continue; fi
       [ "$n" != lo ] && [ -e "$d/mtu" ] || continue
       f=$(cat "$d/flags"); b=
       [ ! -d "$d/bridge" ] || b=$(cat "$d/bridge/stp_state" "$d/bridge/forward_delay" \
@@ -96,9 +98,11 @@ dhcp_start() { # interface, seconds, own command line or nothing
     || { echo "no lease for $d within $w s"; return 1; }; }
 
 picture() {
+  w=" $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | tr '\n' ' ') "
   { for d in /sys/class/net/*; do
       n=${d##*/}; m=$(readlink "$d/master"); m=${m##*/}
-      if [ -e "$d/tun_flags" ]; then echo "tap $n ${m:--}"; continue; fi
+      case $w in *" $n "*) v=1 ;; *) v= ;; esac
+      if [ -e "$d/tun_flags" ] || [ "$v" ]; then echo "tap $n ${m:--}"; continue; fi
       [ "$n" != lo ] && [ -e "$d/mtu" ] || continue
       f=$(cat "$d/flags"); b=
       [ ! -d "$d/bridge" ] || b=$(cat "$d/bridge/stp_state" "$d/bridge/forward_delay" \
@@ -181,9 +185,11 @@ dhcp_start() { # interface, seconds, own command line or nothing
     || { echo "no lease for $d within $w s"; return 1; }; }
 
 picture() {
+  w=" $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | tr '\n' ' ') "
   { for d in /sys/class/net/*; do
       n=${d##*/}; m=$(readlink "$d/master"); m=${m##*/}
-      if [ -e "$d/tun_flags" ]; then echo "tap $n ${m:--}"; continue; fi
+      case $w in *" $n "*) v=1 ;; *) v= ;; esac
+      if [ -e "$d/tun_flags" ] || [ "$v" ]; then echo "tap $n ${m:--}"; continue; fi
       [ "$n" != lo ] && [ -e "$d/mtu" ] || continue
       f=$(cat "$d/flags"); b=
       [ ! -d "$d/bridge" ] || b=$(cat "$d/bridge/stp_state" "$d/bridge/forward_delay" \
