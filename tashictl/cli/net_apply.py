@@ -7,20 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
-from tashictl.cli import ask, net_text, options, output, plans, wiring
+from tashictl.cli import ask, named, net_text, options, output, plans, wiring
 from tashictl.cli.desk import sit_down
 from tashictl.cli.options import Globals
 from tashictl.errors import (
     Conflict,
     FaultsFound,
-    InvalidRequest,
-    NoSuchTarget,
     PartialResult,
     SummedUp,
     TashiError,
     raise_all,
 )
-from tashictl.model import names
 from tashictl.model.host import HostConfig
 from tashictl.model.steps import Step
 from tashictl.ops import guarded, net, net_apply
@@ -46,7 +43,7 @@ def diff(face: Globals, hosts: Sequence[str], style: str | None) -> None:
     """Hold hosts against the inventory; raises FaultsFound when they differ."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, hosts)
+    chosen = named.hosts(context.inventory, hosts)
     with wiring.world_of(at) as world:
         looked = net.look(world, context, chosen)
         found = net.held_against(world, context, looked, wiring.net_templates(at), style)
@@ -79,7 +76,7 @@ def apply(face: Globals, choice: Choice) -> None:
     """Change networks of hosts, each under the dead man's switch; stops at the first failure."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, choice.hosts)
+    chosen = named.hosts(context.inventory, choice.hosts)
     with wiring.world_of(at) as world:
         looked = net.look(world, context, chosen)
         found = net.held_against(world, context, looked, wiring.net_templates(at), choice.style)
@@ -87,14 +84,14 @@ def apply(face: Globals, choice: Choice) -> None:
         if face.dry_run:
             _dry(face, world, context, going, choice)
             return
-        _show(face, [p for _, p in going])
+        _show(face, [one.proposal for one in found.values() if one.proposal is not None])
         if not going:
             return
-        ask.confirm(face, f"apply this to {', '.join(h.name for h, _ in going)}")
+        ask.confirm(face, f"apply this to {', '.join(one.host.name for one in going)}")
         _carry_out(face, _Round(world=world, context=context, choice=choice), going)
 
 
-Going = Sequence[tuple[HostConfig, Proposal]]
+Going = Sequence[Looked]
 
 
 def _agreed(found: Mapping[str, Looked]) -> Going:
@@ -105,7 +102,7 @@ def _agreed(found: Mapping[str, Looked]) -> Going:
         if one.proposal is None or one.proposal.clean:
             continue
         problems += fit.refusals(one.proposal)
-        going.append((one.host, one.proposal))
+        going.append(one)
     raise_all(problems)
     return going
 
@@ -119,7 +116,7 @@ class _Round(Struct, frozen=True, kw_only=True):
 def _carry_out(face: Globals, about: _Round, going: Going) -> None:
     done: list[str] = []
     for batch in _batches(going, about.choice):
-        results = _batch(about, batch, [h for h, _ in going])
+        results = _batch(about, batch, [one.host for one in going])
         done += [name for name, error in results if error is None]
         failed = [error for _, error in results if error is not None]
         if failed:
@@ -150,21 +147,21 @@ def _batch(
     about: _Round, batch: Going, all_hosts: Sequence[HostConfig]
 ) -> list[tuple[str, TashiError | None]]:
     world, context = about.world, about.context
-    busy = {h.name for h, _ in batch}
+    busy = {one.host.name for one in batch}
     added = world.store.read().hosts
     peers = [h for h in context.inventory.hosts if h.name not in busy and h.name in added]
     # Those that are changed as well are looked from last: they have changed already, or will.
     peers.sort(key=lambda h: h in all_hosts)
 
-    def one(pair: tuple[HostConfig, Proposal]) -> tuple[str, TashiError | None]:
-        host, proposal = pair
+    def one(looked: Looked) -> tuple[str, TashiError | None]:
+        name = looked.host.name
         try:
-            with world.locks.host(host.name):
-                change = net_apply.Change(world, context, host, proposal, about.choice.terms)
+            with world.locks.host(name):
+                change = net_apply.Change(world, context, looked, about.choice.terms)
                 change.apply(peers[:3])
         except TashiError as error:
-            return host.name, error
-        return host.name, None
+            return name, error
+        return name, None
 
     if len(batch) == 1:
         return [one(batch[0])]
@@ -174,8 +171,10 @@ def _batch(
 
 def _dry(face: Globals, world: World, context: Context, going: Going, choice: Choice) -> None:
     steps: list[plans.Planned] = []
-    for host, proposal in going:
-        change = net_apply.Change(world, context, host, proposal, choice.terms)
+    for one in going:
+        host, proposal = one.host, one.proposal
+        assert proposal is not None
+        change = net_apply.Change(world, context, one, choice.terms)
         diffs = "".join(file_diff(f, proposal.net) for f in proposal.files)
         confirm = net_apply.confirm_step(context, host, change.token)
         for step in (*change.steps(), confirm):
@@ -190,7 +189,7 @@ def _dry(face: Globals, world: World, context: Context, going: Going, choice: Ch
                     diff=diffs if step is confirm else None,
                 )
             )
-    names_ = ", ".join(h.name for h, _ in going)
+    names_ = ", ".join(one.host.name for one in going)
     title = f"would change the network of {names_}" if going else "nothing differs"
     plans.emit_plan(face, title, steps)
 
@@ -203,7 +202,7 @@ def decide(face: Globals, hosts: Sequence[str], verb: str) -> None:
     """Confirm, or take back, what is in flight on hosts."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, hosts)
+    chosen = named.hosts(context.inventory, hosts)
     make: Callable[[Context, HostConfig, str], Step] = net_apply.confirm_step
     if verb == "rollback":
         make = lambda c, h, t: net_apply.rollback_step(c, h, t, "rollback")  # noqa: E731
@@ -257,7 +256,7 @@ def pending(face: Globals, hosts: Sequence[str]) -> None:
     """Show what is in flight on hosts, or ended last, as the hosts themselves know it."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, hosts)
+    chosen = named.hosts(context.inventory, hosts)
     with wiring.world_of(at) as world:
         found = net.look(world, context, chosen)
     shown = {n: one.net.pending for n, one in found.items() if one.net is not None}
@@ -272,18 +271,3 @@ def pending(face: Globals, hosts: Sequence[str]) -> None:
         output.emit_records(face, records, ())
     errors = [one.error for one in found.values() if one.error is not None]
     raise_all(errors)
-
-
-def _chosen(context: Context, patterns: Sequence[str]) -> tuple[HostConfig, ...]:
-    known = {h.name: h for h in context.inventory.hosts}
-    if not known:
-        raise InvalidRequest(
-            "E-NO-HOST", "the inventory has no hosts", hint="tashictl host add NAME"
-        )
-    found: dict[str, HostConfig] = {}
-    for pattern in patterns or ("*",):
-        some = names.select(pattern, known)
-        if not some:
-            raise NoSuchTarget("E-NO-HOST", f"no host {pattern!r}", hint="tashictl host list")
-        found.update((n, known[n]) for n in some)
-    return tuple(found.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tashictl.errors import OperationFailed, TashiError
 from tashictl.model.host import HostConfig
@@ -20,12 +21,16 @@ Templates = Callable[[str], Mapping[str, str]]
 
 
 class Looked(Struct, frozen=True, kw_only=True):
-    """What a look at one host gave: what is there and what is proposed, or the error."""
+    """What a look at one host gave: what is there and what is proposed, or the error.
+
+    `seconds` is how long it took.
+    """
 
     host: HostConfig
     net: HostNet | None = None
     proposal: Proposal | None = None
     error: TashiError | None = None
+    seconds: float = 0.0
 
 
 def net_dir(context: Context) -> str:
@@ -55,7 +60,7 @@ def look(world: World, context: Context, hosts: Iterable[HostConfig]) -> dict[st
 def _looked(host: HostConfig, reply: Reply, nonce: str | None) -> Looked:
     net = plan.read(reply.out, nonce) if nonce is not None else None
     if net is not None:
-        return Looked(host=host, net=net)
+        return Looked(host=host, net=net, seconds=reply.seconds)
     if reply.fault is not None:
         return Looked(host=host, error=answers.unreachable(host.name, reply))
     error = OperationFailed(
@@ -92,7 +97,7 @@ def held_against(
         try:
             proposal = propose(wanted, one.net)
         except TashiError as error:
-            found[name] = Looked(host=one.host, net=one.net, error=error)
+            found[name] = replace(one, error=error)
             continue
-        found[name] = Looked(host=one.host, net=one.net, proposal=proposal)
+        found[name] = replace(one, proposal=proposal)
     return found

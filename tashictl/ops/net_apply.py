@@ -8,6 +8,7 @@ lies on the host, for any controller to see.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 from msgspec import Struct
 
@@ -29,21 +30,21 @@ from tashictl.ops.ports import World
 from tashictl.planning import paths
 from tashictl.planning.frames import StepAnswer
 from tashictl.planning.net import text
-from tashictl.planning.net.propose import Proposal
 
 WINDOW_S = 90
 _POLL_S = 0.5
-_LOOK_S = 8.0  # a look at a host that may be gone; several fit into the window
+_LOOKS = 12  # that must fit into the window, as long as the first one took
 _BACK_S = 90.0  # what going back itself may take, beyond the window
 
 
 class Terms(Struct, frozen=True, kw_only=True):
     """How a change is made: back by itself after `window_s`; proved over `settle_s` at least.
 
-    `manual`: it is not confirmed here, but by `net confirm`.
+    `window_s` None: 90 s, and more for a host that is slow to answer. `manual`: it is not
+    confirmed here, but by `net confirm`.
     """
 
-    window_s: int = WINDOW_S
+    window_s: int | None = None
     settle_s: float = 10.0
     manual: bool = False
 
@@ -58,16 +59,24 @@ class Applied(Struct, frozen=True, kw_only=True):
     kept: str = ""
 
 
+def window_s(terms: Terms, look_s: float) -> int:
+    """How long a host waits for the confirmation, whose look took `look_s`."""
+    if terms.window_s is not None:
+        return terms.window_s
+    return max(WINDOW_S, ceil(_LOOKS * look_s + terms.settle_s))
+
+
 class Change:
     """One change on one host, from arming to its end."""
 
-    def __init__(
-        self, world: World, context: Context, host: HostConfig, proposal: Proposal, terms: Terms
-    ) -> None:
+    def __init__(self, world: World, context: Context, looked: net.Looked, terms: Terms) -> None:
+        assert looked.proposal is not None
+        host, proposal, look_s = looked.host, looked.proposal, looked.seconds
         self.world, self.context, self.host = world, context, host
         self.proposal, self.terms = proposal, terms
+        self.window_s = window_s(terms, look_s)
         self.token = world.dice.nonce()
-        self.prover = Prover(world, context, host, proposal)
+        self.prover = Prover(world, context, looked)
 
     def steps(self) -> tuple[Step, ...]:
         """Arm, then go."""
@@ -80,7 +89,7 @@ class Change:
             reverse=text.commands(self.proposal.reverse),
             files=self.proposal.files,
             digest=self.proposal.net.digest,
-            window_s=self.terms.window_s,
+            window_s=self.window_s,
             up=self.proposal.owned,
             down=self.proposal.unowned,
         )
@@ -110,7 +119,7 @@ class Change:
             self._send(arm)
         except Uncertain:
             self._send(arm)  # it may be done: then it says so
-        until = self.terms.window_s
+        until = self.window_s
         self.world.report.step(
             self.host.name, f"armed: goes back by itself in {until} s unless confirmed"
         )
@@ -124,6 +133,7 @@ class Change:
         world = self.world
         world.faults.reached(step.name, "before", lambda: world.remote.drop(self.host))
         answers = run(world, self.context, self.host, step)
+        self.prover.good_at = world.clock.now()
         world.faults.reached(step.name, "after", lambda: world.remote.drop(self.host))
         return answers
 
@@ -155,7 +165,7 @@ class Change:
     def _await_applied(self) -> HostNet:
         """Look, each time by a fresh connection, until it is applied; raises when it is not."""
         world = self.world
-        self._until_s = world.clock.monotonic_s() + self.terms.window_s
+        self._until_s = world.clock.monotonic_s() + self.window_s
         while True:
             seen = self._fresh_look()
             pending = seen.pending if seen is not None else None
@@ -171,7 +181,7 @@ class Change:
             world.clock.sleep(_POLL_S)
 
     def _fresh_look(self) -> HostNet | None:
-        return self.prover.fresh_look(_LOOK_S)
+        return self.prover.fresh_look()
 
     def _confirm(self) -> Applied:
         world = self.world
@@ -200,7 +210,7 @@ class Change:
         step = rollback_step(self.context, self.host, self.token, why)
         self.world.remote.drop(self.host)
         try:
-            run(self.world, self.context, self.host, step, limit_s=_LOOK_S)
+            run(self.world, self.context, self.host, step, limit_s=self.prover.look_limit_s)
         except TashiError:
             return
 

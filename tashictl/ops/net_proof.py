@@ -16,9 +16,8 @@ from tashictl.ops.ports import World
 from tashictl.planning.net import checks
 from tashictl.planning.net import look as looks
 from tashictl.planning.net.checks import Seen
-from tashictl.planning.net.propose import Proposal
 
-_LOOK_S = 8.0
+_LOOK_S, _PATIENCE = 5.0, 4
 _TCP_S = 5.0
 _DNS_PORT = 53
 
@@ -35,10 +34,12 @@ class Baseline(Struct, frozen=True, kw_only=True):
 class Prover:
     """Looks at one host, each time by a fresh connection, and remembers when it answered."""
 
-    def __init__(
-        self, world: World, context: Context, host: HostConfig, proposal: Proposal
-    ) -> None:
-        self.world, self.context, self.host, self.proposal = world, context, host, proposal
+    def __init__(self, world: World, context: Context, looked: net.Looked) -> None:
+        assert looked.proposal is not None
+        self.world, self.context, self.host = world, context, looked.host
+        self.proposal = looked.proposal
+        # How long a look at a host that may be gone may take.
+        self.look_limit_s = max(_LOOK_S, _PATIENCE * looked.seconds)
         self.good_at: datetime | None = None
         self.lost_at: datetime | None = None
         self.back_at: datetime | None = None
@@ -46,7 +47,7 @@ class Prover:
 
     # looks
 
-    def fresh_look(self, limit_s: float) -> HostNet | None:
+    def fresh_look(self) -> HostNet | None:
         """What the host shows over a connection of its own; None when it does not answer."""
         world = self.world
         world.remote.drop(self.host)
@@ -54,7 +55,7 @@ class Prover:
         etc = self.context.settings.tashictl.etc_dir
         script = looks.script(net.net_dir(self.context), etc, nonce)
         began = world.clock.now()
-        reply = world.remote.run(self.host, script, world.clock.monotonic_s() + limit_s)
+        reply = world.remote.run(self.host, script, world.clock.monotonic_s() + self.look_limit_s)
         seen = looks.read(reply.out, nonce)
         if seen is None:
             self.lost_at = self.lost_at or began
@@ -146,7 +147,7 @@ class Prover:
 
     def _await_look(self, deadline_s: float) -> HostNet:
         while self.world.clock.monotonic_s() < deadline_s:
-            seen = self.fresh_look(_LOOK_S)
+            seen = self.fresh_look()
             if seen is not None:
                 return seen
             self.world.clock.sleep(0.5)
