@@ -87,10 +87,11 @@ class Born(Booted):
         except OSError:
             # Somebody else was first, or there is no room: the next one boots.
             shutil.rmtree(work, ignore_errors=True)
-        _prune(self._cache)
+        prune(self._cache)
 
 
-def _prune(cache: Path) -> None:
+def prune(cache: Path) -> None:
+    """Of the kept boots that nobody used for an hour, only the newest stay."""
     ages = {}
     for folder in cache.glob("born-*"):
         try:
