@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tashictl.cli import commands, desk, listings, options, output
+from tashictl.cli import commands, desk, listings, named, options, output
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
-from tashictl.errors import InvalidRequest, NoSuchTarget, TashiError, raise_all
+from tashictl.errors import InvalidRequest, TashiError, raise_all
 from tashictl.model import names
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def show(face: Globals, name: str) -> None:
     at, hosts = _known(face)
     found = [h for h in hosts if name in (h.name, str(h.record.id))]
     if not found:
-        raise _no_host(name)
+        raise named.no_host(name)
     output.emit_object(face, found[0], listings.host_table(at.scene()))
 
 
@@ -52,10 +52,6 @@ def _known(face: Globals) -> tuple[Desk, Sequence[Host]]:
     inventory = wiring.inventory_of(at)
     reserved_mib = at.settings.qemu.reserved_memory_mib
     return at, snapshot(state, inventory, reserved_mib).hosts
-
-
-def _no_host(name: str) -> NoSuchTarget:
-    return NoSuchTarget("E-NO-HOST", f"no host {name!r}", hint="tashictl host list")
 
 
 @command.changes("add")
@@ -175,7 +171,7 @@ def trust(face: Globals, name: str, fingerprint: str | None) -> None:
     at = desk.sit_down(face)
     config = wiring.inventory_of(at).host(name)
     if config is None:
-        raise _no_host(name)
+        raise named.no_host(name)
     if face.dry_run:
         output.say(face, f"would trust the key that {name} shows")
         output.say(face, "nothing was changed")
@@ -224,7 +220,7 @@ def check(face: Globals, names: tuple[str, ...]) -> None:
         return
     at = desk.sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context.inventory, names)
+    chosen = named.hosts(context.inventory, names)
     if face.dry_run:
         output.say(face, "would look at " + ", ".join(h.name for h in chosen))
         output.say(face, "nothing was changed")
@@ -239,17 +235,6 @@ def check(face: Globals, names: tuple[str, ...]) -> None:
     together = requirements.together([(row.host, row.finding) for row in rows])
     checks.advise(Progress(face), together)
     raise_all(checks.faults(together))
-
-
-def _chosen(inventory: Inventory, patterns: Sequence[str]) -> list[HostConfig]:
-    known = {h.name: h for h in inventory.hosts}
-    found: dict[str, HostConfig] = {}
-    for pattern in patterns or ("*",):
-        some = names.select(pattern, known)
-        if not some:
-            raise _no_host(pattern)
-        found.update((n, known[n]) for n in some)
-    return list(found.values())
 
 
 def _say_checked(face: Globals, checked: Checked) -> None:

@@ -95,6 +95,8 @@ def _complete(
 def _file_kind(param: click.Parameter, path: tuple[str, ...]) -> str:
     if path == ("state", "restore"):
         return _FILES.get(param.name or "", "") if (param.name or "").startswith("g_") else ""
+    if path == ("net", "render") and "--to" in param.opts:
+        return "dir"
     for option in param.opts:
         if option in _FILE_OPTIONS:
             return _FILE_OPTIONS[option]
@@ -113,7 +115,7 @@ def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
         return None
     if path == ("state", "restore"):
         return _backups
-    if path in (("host", "add"), ("host", "trust"), ("host", "check")):
+    if path in (("host", "add"), ("host", "trust"), ("host", "check"), ("net", "render")):
         return _listed_hosts
     if path == ("state", "adopt"):
         return _hosts if param.name == "host" else None
