@@ -133,6 +133,7 @@ class Change:
         world = self.world
         world.faults.reached(step.name, "before", lambda: world.remote.drop(self.host))
         answers = run(world, self.context, self.host, step)
+        self.prover.good_at = world.clock.now()
         world.faults.reached(step.name, "after", lambda: world.remote.drop(self.host))
         return answers
 
