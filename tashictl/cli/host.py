@@ -237,6 +237,34 @@ def check(face: Globals, names: tuple[str, ...]) -> None:
     raise_all(checks.faults(together))
 
 
+@command.changes("setup")
+@click.argument("names", metavar="[HOST...]", nargs=-1)
+@click.option("--no-packages", is_flag=True, help="Install nothing; what is missing is told.")
+@click.option("--login", default=None, metavar="USER", help="Log in as this one now, as root.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.IntRange(min=1),
+    default=900,
+    show_default=True,
+    metavar="S",
+    help="Seconds that a host's packages may take.",
+)
+@click.pass_obj
+def setup(
+    face: Globals, names: tuple[str, ...], no_packages: bool, login: str | None, timeout_s: int
+) -> int:
+    """Make bare hosts ready: packages, folders, tashi-qemu, qemu-ifup files, sudo, KVM, VLANs."""
+    from tashictl.cli import host_setup, named, wiring
+
+    output.check_choice(face, host_setup.table())
+    at = desk.sit_down(face)
+    context = wiring.context_of(at)
+    chosen = named.hosts(context.inventory, names)
+    wants = host_setup.wants(context, chosen, login, not no_packages, timeout_s)
+    return host_setup.run(face, chosen, context, at, wants)
+
+
 def _say_checked(face: Globals, checked: Checked) -> None:
     from tashictl.cli.progress import Progress
 

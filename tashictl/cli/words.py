@@ -103,6 +103,14 @@ def _file_kind(param: click.Parameter, path: tuple[str, ...]) -> str:
     return _FILES.get(param.name or "", "")
 
 
+# Verbs on hosts as the inventory has them, whether they were added or not.
+_ABOUT_LISTED = {
+    ("doctor",),
+    *(("host", verb) for verb in ("add", "trust", "check", "setup")),
+    *(("net", verb) for verb in ("render", "diff", "apply", "confirm", "rollback")),
+}
+
+
 def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
     if param.name == "g_columns":
         return partial(_columns, path)
@@ -115,7 +123,7 @@ def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
         return None
     if path == ("state", "restore"):
         return _backups
-    if path in (("host", "add"), ("host", "trust"), ("host", "check"), ("net", "render")):
+    if path in _ABOUT_LISTED:
         return _listed_hosts
     if path == ("state", "adopt"):
         return _hosts if param.name == "host" else None
@@ -228,13 +236,14 @@ def _backups(ctx: click.Context, _incomplete: str) -> Iterator[Word]:
 def _table(path: tuple[str, ...]) -> Table[object] | None:
     from datetime import datetime
 
-    from tashictl.cli import adopt_table, checks, event_tables, listings, stats_tables
+    from tashictl.cli import adopt_table, checks, doctor_table, event_tables, listings, stats_tables
     from tashictl.cli.records import Scene
 
     scene = Scene(now=datetime.now().astimezone())
     makers: dict[tuple[str, ...], Callable[[], object]] = {
         ("vm",): lambda: listings.vm_table(scene),
         ("schedule",): lambda: listings.vm_table(scene),
+        ("doctor",): doctor_table.table,
         ("host", "check"): checks.host_check_table,
         ("host",): lambda: listings.host_table(scene),
         ("image",): listings.image_table,
@@ -285,6 +294,7 @@ def _filters(path: tuple[str, ...], _ctx: click.Context, incomplete: str) -> Ite
         else [s.name for s in HostState],
         ("op", "status"): ["running", "done", "failed", "undone", "interrupted"],
         ("event", "severity"): ["note", "warning", "error"],
+        ("doctor", "severity"): ["ok", "note", "warning", "error"],
         ("host", "ok"): ["true", "false"],
         ("host", "up"): ["true", "false"],
     }

@@ -124,6 +124,7 @@ def start(vm: Vm, host: Host, settings: Settings) -> StartQemu:
         ),
         wait_s=int(settings.qemu.start_timeout_s),
         powerdown_s=int(settings.qemu.powerdown_timeout_s),
+        image_folder=where.image_folder,
     )
 
 

@@ -24,9 +24,11 @@ from tashictl.model.steps import (
     Guard,
     KillQemu,
     LetGo,
+    LoadModule,
     MakeFolder,
     MakeReplicaFolder,
     MarkFences,
+    MendIfup,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
@@ -40,7 +42,7 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import adopt_text, launch, release, replica
+from tashictl.planning import adopt_text, launch, mend, qemu_user, release, replica, setup_text
 from tashictl.planning.net import switch
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, guarded, quote
@@ -173,11 +175,7 @@ def _small(step: Step) -> str:
                 f"put {quote(path)} 755 {quote(content.rstrip())}"
             )
         case AddTap(tap=tap, ifup=ifup):
-            return (
-                f"[ -e /sys/class/net/{tap} ] \\\n"
-                f"  || ip tuntap add dev {quote(tap)} mode tap || exit 1\n"
-                f"{quote(ifup)} {quote(tap)}"
-            )
+            return f"{qemu_user.add_tap(tap)}{quote(ifup)} {quote(tap)}"
         case CheckDisk(path=path):
             return f"[ -f {quote(path)} ] || die 'a disk of the VM is gone: '{quote(path)}"
         case CheckPort(port=port):
@@ -208,8 +206,12 @@ def _of_the_state(step: Step) -> str:
             return _MARK_FENCES
         case MakeReplicaFolder() | PlaceReplica():
             return replica.text(step)
+        case MendIfup() | LoadModule():
+            return mend.text(step)
         case ArmNet() | GoNet() | ConfirmNet() | RollbackNet():
             return switch.text(step)
+        case _ if isinstance(step, setup_text.SETUP_STEPS):
+            return setup_text.text(step)
         case _:
             raise OperationFailed("E-STEP", f"{step.name} is no step for a script")
 

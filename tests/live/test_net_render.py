@@ -16,7 +16,6 @@ from tests.live.lab.netconfigs import Config, Files, Seat
 from tests.live.lab.nethosts import NetHosts
 from tests.planning.net.cases import TEMPLATES
 
-
 FLAT = {"networkd": netconfigs.flat_networkd}
 LAN = Network(id=1, name="lan", bridge="vmbr")  # with the address that the uplink had
 CLUSTER = Network(id=999, name="cluster", vlan=999, bridge="vmbr.999", mtu=9000)

@@ -15,7 +15,7 @@ from tashictl.model.vm import Vm
 from tashictl.planning import paths
 from tashictl.planning.net import files as net_files
 from tashictl.planning.net import layout as layouts
-from tashictl.planning.net.change import changes
+from tashictl.planning.net.change import back, changes
 from tashictl.planning.net.target import target
 
 
@@ -69,7 +69,7 @@ def propose(wanted: Wanted, net: HostNet) -> Proposal:
         picture=picture,
         files=tuple(f for f in want if _differs(f, net)),
         forward=(*forward, *renewals(forward, net.picture, picture)),
-        reverse=changes(picture, net.picture),
+        reverse=back(net.picture, picture),
         owned=tuple(sorted(after)),
         unowned=tuple(sorted(before - after)),
     )
