@@ -1,3 +1,8 @@
-[ -e /sys/class/net/tashi1.0 ] \
-  || ip tuntap add dev tashi1.0 mode tap || exit 1
+exec 7>>"$L/cluster.lock"; flock -w "$WAIT" 7 || die "the host is busy"
+p=/run/tashi/net/pending
+if [ "$(cat "$p/boot" 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then
+  die "the host's network is being changed by $(cat "$p/who") since $(cat "$p/since"), and not \
+confirmed: wait for its end, or tashictl net confirm, or net rollback"
+fi
+[ -e /sys/class/net/tashi1.0 ] || ip tuntap add dev tashi1.0 mode tap || exit 1
 /etc/qemu-ifup.1 tashi1.0
