@@ -22,6 +22,7 @@ from tashictl.planning import replica
 from tashictl.planning.config import value_at
 from tashictl.planning.config_options import OBSOLETE_SECTIONS, OPTIONS, Kind, Option
 from tashictl.planning.config_values import show
+from tashictl.planning.doctor import table as doctor
 from tashictl.planning.inventory_keys import HOST_KEYS, NETWORK_KEYS, Key
 from tashictl.planning.manifest import Manifest
 from tashictl.planning.metrics import METRICS
@@ -165,6 +166,14 @@ def metrics_table() -> str:
     )
 
 
+def doctor_table() -> str:
+    """Every check of `doctor`: where, how bad it can be, and what --fix does about it."""
+    return table(
+        ("id", "severity", "looks at", "`--fix`"),
+        ((f"`{c.id}`", c.severities, c.about, c.mends) for c in doctor.CHECKS),
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "config": config_table,
     "config-obsolete": obsolete_table,
@@ -183,6 +192,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "manifest": lambda: struct_tables(Manifest),
     "facts": lambda: struct_tables(host.HostFacts, host.VmFact, host.ImageFact),
     "metrics": metrics_table,
+    "doctor": doctor_table,
     "fence": lambda: struct_tables(steps.Fence),
     "guard": lambda: struct_tables(steps.Guard),
     "replica": lambda: struct_tables(replica.Seal),

@@ -237,6 +237,26 @@ def exposure(path: str) -> str | None:
     return None
 
 
+def make_private(path: str) -> None:
+    """Take the rights on a file or folder of ours from all others; a link is refused.
+
+    Raises E-ACCESS, E-FILE.
+    """
+    with translated(path, "be made private"):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) & ~0o077)
+        finally:
+            os.close(fd)
+
+
+def free_bytes(path: str) -> int:
+    """What an ordinary user may still write there; raises E-ACCESS, E-FILE."""
+    with translated(path, "be examined"):
+        found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
 def network_type(path: str, mounts: str | None = None) -> str | None:
     """The network file system below `path` (``nfs4`` …), or None for a local one.
 

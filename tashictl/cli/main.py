@@ -24,6 +24,10 @@ NOUNS = {
     "status": commands.Lazy(
         module="tashictl.cli.status", summary="The cluster at a glance, and what wants attention."
     ),
+    "doctor": commands.Lazy(
+        module="tashictl.cli.doctor",
+        summary="Look closely at this machine and the hosts: what is wrong, and the remedy.",
+    ),
     "host": commands.Lazy(
         module="tashictl.cli.host", summary="Hosts: add, list, show, check, remove."
     ),

@@ -7,20 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
-from tashictl.cli import ask, net_text, options, output, plans, wiring
+from tashictl.cli import ask, named, net_text, options, output, plans, wiring
 from tashictl.cli.desk import sit_down
 from tashictl.cli.options import Globals
 from tashictl.errors import (
     Conflict,
     FaultsFound,
-    InvalidRequest,
-    NoSuchTarget,
     PartialResult,
     SummedUp,
     TashiError,
     raise_all,
 )
-from tashictl.model import names
 from tashictl.model.host import HostConfig
 from tashictl.model.steps import Step
 from tashictl.ops import guarded, net, net_apply
@@ -48,7 +45,7 @@ def diff(face: Globals, hosts: Sequence[str], style: str | None) -> None:
     """Hold hosts against the inventory; raises FaultsFound when they differ."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, hosts)
+    chosen = named.hosts(context.inventory, hosts)
     with wiring.world_of(at) as world:
         looked = net.look(world, context, chosen)
         found = net.held_against(world, context, looked, wiring.net_templates(at), style)
@@ -81,7 +78,7 @@ def apply(face: Globals, choice: Choice) -> None:
     """Change networks of hosts, each under the dead man's switch; stops at the first failure."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, choice.hosts)
+    chosen = named.hosts(context.inventory, choice.hosts)
     with wiring.world_of(at) as world:
         looked = net.look(world, context, chosen)
         found = net.held_against(world, context, looked, wiring.net_templates(at), choice.style)
@@ -207,7 +204,7 @@ def decide(face: Globals, hosts: Sequence[str], verb: str) -> None:
     """Confirm, or take back, what is in flight on hosts."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, hosts)
+    chosen = named.hosts(context.inventory, hosts)
     make: Callable[[Context, HostConfig, str], Step] = net_apply.confirm_step
     if verb == "rollback":
         make = lambda c, h, t: net_apply.rollback_step(c, h, t, "rollback")  # noqa: E731
@@ -265,7 +262,7 @@ def pending(face: Globals, hosts: Sequence[str]) -> None:
     """Show what is in flight on hosts, or ended last, as the hosts themselves know it."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, hosts)
+    chosen = named.hosts(context.inventory, hosts)
     with wiring.world_of(at) as world:
         found = net.look(world, context, chosen)
     shown = {n: one.net.pending for n, one in found.items() if one.net is not None}
@@ -280,18 +277,3 @@ def pending(face: Globals, hosts: Sequence[str]) -> None:
         output.emit_records(face, records, ())
     errors = [one.error for one in found.values() if one.error is not None]
     raise_all(errors)
-
-
-def _chosen(context: Context, patterns: Sequence[str]) -> tuple[HostConfig, ...]:
-    known = {h.name: h for h in context.inventory.hosts}
-    if not known:
-        raise InvalidRequest(
-            "E-NO-HOST", "the inventory has no hosts", hint="tashictl host add NAME"
-        )
-    found: dict[str, HostConfig] = {}
-    for pattern in patterns or ("*",):
-        some = names.select(pattern, known)
-        if not some:
-            raise NoSuchTarget("E-NO-HOST", f"no host {pattern!r}", hint="tashictl host list")
-        found.update((n, known[n]) for n in some)
-    return tuple(found.values())

@@ -95,10 +95,20 @@ def _complete(
 def _file_kind(param: click.Parameter, path: tuple[str, ...]) -> str:
     if path == ("state", "restore"):
         return _FILES.get(param.name or "", "") if (param.name or "").startswith("g_") else ""
+    if path == ("net", "render") and "--to" in param.opts:
+        return "dir"
     for option in param.opts:
         if option in _FILE_OPTIONS:
             return _FILE_OPTIONS[option]
     return _FILES.get(param.name or "", "")
+
+
+# Verbs on hosts as the inventory has them, whether they were added or not.
+_ABOUT_LISTED = {
+    ("doctor",),
+    *(("host", verb) for verb in ("add", "trust", "check", "setup")),
+    *(("net", verb) for verb in ("render", "diff", "apply", "confirm", "rollback")),
+}
 
 
 def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
@@ -113,7 +123,7 @@ def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
         return None
     if path == ("state", "restore"):
         return _backups
-    if path in (("host", "add"), ("host", "trust"), ("host", "check")):
+    if path in _ABOUT_LISTED:
         return _listed_hosts
     if path == ("state", "adopt"):
         return _hosts if param.name == "host" else None
@@ -226,13 +236,14 @@ def _backups(ctx: click.Context, _incomplete: str) -> Iterator[Word]:
 def _table(path: tuple[str, ...]) -> Table[object] | None:
     from datetime import datetime
 
-    from tashictl.cli import adopt_table, checks, event_tables, listings, stats_tables
+    from tashictl.cli import adopt_table, checks, doctor_table, event_tables, listings, stats_tables
     from tashictl.cli.records import Scene
 
     scene = Scene(now=datetime.now().astimezone())
     makers: dict[tuple[str, ...], Callable[[], object]] = {
         ("vm",): lambda: listings.vm_table(scene),
         ("schedule",): lambda: listings.vm_table(scene),
+        ("doctor",): doctor_table.table,
         ("host", "check"): checks.host_check_table,
         ("host",): lambda: listings.host_table(scene),
         ("image",): listings.image_table,
@@ -283,6 +294,7 @@ def _filters(path: tuple[str, ...], _ctx: click.Context, incomplete: str) -> Ite
         else [s.name for s in HostState],
         ("op", "status"): ["running", "done", "failed", "undone", "interrupted"],
         ("event", "severity"): ["note", "warning", "error"],
+        ("doctor", "severity"): ["ok", "note", "warning", "error"],
         ("host", "ok"): ["true", "false"],
         ("host", "up"): ["true", "false"],
     }

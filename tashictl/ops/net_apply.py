@@ -116,12 +116,14 @@ class Change:
     def _begin(self) -> None:
         arm, go = self.steps()
         surely(self.world, self.context, self.host, arm)
+        self.prover.good_at = self.world.clock.now()
         until = self.window_s
         self.world.report.step(
             self.host.name, f"armed: goes back by itself in {until} s unless confirmed"
         )
         try:
             run(self.world, self.context, self.host, go)
+            self.prover.good_at = self.world.clock.now()
         except Unreachable:
             # What was sent may be done: the host itself tells what became of it.
             self.world.report.note(f"{self.host.name}: no answer to {go.name}; looked at again")

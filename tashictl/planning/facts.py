@@ -22,6 +22,7 @@ from tashictl.planning.ground import Ground
 from tashictl.planning.shell import READABLE, VM_WORDS, quote, read_only
 
 PROBE_TIMEOUT_S = 30
+MORE_TIMEOUT_S = 60  # where more is asked: what hangs there has limits of its own
 REQUIRED = (
     "qemu-img",
     "ip",
@@ -72,8 +73,8 @@ for p in $(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" {
 say B qemu
 q=; for b in $BINARIES; do q=$(command -v "$b") && break; done
 if [ -n "$q" ]; then
-  echo "bin $q"; "$q" --version 2>/dev/null | head -n 1
-  "$q" -machine help 2>/dev/null | awk '/^(pc|q35)/ { a = $0; \
+  echo "bin $q"; timeout 5 "$q" --version 2>/dev/null | head -n 1
+  timeout 5 "$q" -machine help 2>/dev/null | awk '/^(pc|q35)/ { a = $0; \
     if (a ~ /\(alias of /) { sub(/^.*\(alias of /, "", a); sub(/\).*/, "", a); \
     print "machine " $1 "=" a } else print "machine " $1 }'
 fi
@@ -117,20 +118,28 @@ _MAX_UP_S = 30 * 365 * 86400  # what is more is no uptime
 
 
 class Probe(Struct, frozen=True, kw_only=True):
-    """What a probe asks: with `kvm` also all that `host check` looks at; KVM takes up to 3 s."""
+    """What a probe asks: with `kvm` also all that `host check` looks at; KVM takes up to 3 s.
+
+    `more` is the text of further read-only sections (of `doctor`), which others read.
+    """
 
     settings: Settings
     cpu: str
     kvm: bool = True
+    more: str = ""
+
+    @property
+    def timeout_s(self) -> int:
+        """The deadline on the host."""
+        return MORE_TIMEOUT_S if self.more else PROBE_TIMEOUT_S
 
 
 def script(probe: Probe, nonce: str) -> Script:
     """The probe for one host; it changes nothing (but for a temporary file of the KVM check)."""
     settings = probe.settings
     names = " ".join(quote(b) for b in binaries(settings))
-    body = (
-        VM_WORDS + READABLE + _PROBE + (_KVM + ground.SCRIPT if probe.kvm else "") + _VMS + _CLOCK
-    )
+    asked = (_KVM + ground.SCRIPT if probe.kvm else "") + probe.more
+    body = VM_WORDS + READABLE + _PROBE + asked + _VMS + _CLOCK
     text = read_only(
         nonce,
         body,
@@ -143,7 +152,7 @@ def script(probe: Probe, nonce: str) -> Script:
         CPU=probe.cpu,
         PORTS=str(settings.tashictl.ssh_ports),
     )
-    return Script(text=text, nonce=nonce, changing=False, timeout_s=PROBE_TIMEOUT_S)
+    return Script(text=text, nonce=nonce, changing=False, timeout_s=probe.timeout_s)
 
 
 class Reading(Struct, frozen=True, kw_only=True):

@@ -73,9 +73,11 @@ def at_host(host: str, settings: Settings) -> At:
     return At(host=host, uuid=HOST, folder=folder, run_folder=settings.tashictl.run_dir)
 
 
-def net_dir(run_folder: str) -> str:
-    """Where changes of the host's network lie, from the folder of a VM that is gone at reboot."""
-    return f"{run_folder.rsplit('/', 2)[0]}/net"
+def net_dir(step: Step) -> str:
+    """Where changes of the network lie on a step's host: beside the folders of VMs."""
+    if step.uuid == HOST:
+        return f"{step.run_folder}/net"
+    return f"{step.run_folder.rsplit('/', 2)[0]}/net"
 
 
 def of(uuid: str, settings: Settings) -> VmPaths:

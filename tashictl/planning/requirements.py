@@ -18,7 +18,7 @@ from tashictl.planning.shell import quote
 
 MIN_QEMU = (7, 2)
 _CLOCK_S = 30.0
-_FULL_MIB, _LOW_MIB = 16, 2048  # below the first nothing can be made; below the second it is said
+_FULL_MIB, LOW_MIB = 16, 2048  # below the first nothing can be made; below the second it is said
 _LEAST_MEMORY_MIB = 128
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "ceph", "gluster", "fuse", "ocfs", "gfs", "afs")
 # By tool, the Debian package that brings it.
@@ -236,7 +236,8 @@ def _tap(ground: Ground, at: Place) -> Iterator[Finding]:
 
 def _bridges(facts: HostFacts, at: Place) -> Iterator[Finding]:
     for bridge in dict.fromkeys(n.bridge for n in at.wired if n.bridge is not None):
-        names = ", ".join(n.name for n in at.wired if n.bridge == bridge)
+        some = [n for n in at.wired if n.bridge == bridge]
+        names = ", ".join(n.name for n in some)
         if bridge in facts.bridges:
             yield Finding(check=f"bridge {bridge}", ok=True, seen=f"there, for {names}")
             continue
@@ -244,16 +245,16 @@ def _bridges(facts: HostFacts, at: Place) -> Iterator[Finding]:
             check=f"bridge {bridge}",
             ok=False,
             seen=f"absent, for {names}",
-            remedy=make_bridge(bridge, at.config.uplink),
+            remedy=make_bridge(bridge, at.config.uplink, some[0].vlan),
         )
 
 
-def make_bridge(bridge: str, uplink: str | None) -> str:
+def make_bridge(bridge: str, uplink: str | None, vlan: int | None = None) -> str:
     """How to make a bridge, until the next boot and for good (ifupdown)."""
     file = f"/etc/network/interfaces.d/{bridge}"
-    ports = uplink or "none"
-    stanza = f"auto {bridge}\\niface {bridge} inet manual\\n  bridge_ports {ports}\\n"
-    join = f" && ip link set dev {uplink} master {bridge}" if uplink else ""
+    port = uplink if vlan is None or uplink is None else f"{uplink}.{vlan}"
+    stanza = f"auto {bridge}\\niface {bridge} inet manual\\n  bridge_ports {port or 'none'}\\n"
+    join = f" && {join_bridge(bridge, uplink, vlan)}" if uplink else ""
     return (
         f"ip link add name {bridge} type bridge && ip link set dev {bridge} up{join}\n"
         f"for good, with ifupdown and bridge-utils: printf '{stanza}' >{file} && ifup {bridge}"
@@ -292,7 +293,7 @@ def _folder(name: str, path: str, folder: Folder, at: Place) -> Finding:
         )
     if name == "images":
         return _images(check, seen, folder, at)
-    low = name == "lib" and free is not None and free < _LOW_MIB
+    low = name == "lib" and free is not None and free < LOW_MIB
     remedy = f"little room for what VMs write: df -h {quote(folder.at)}" if low else ""
     return Finding(check=check, ok=True, seen=seen, remedy=remedy)
 
@@ -305,9 +306,20 @@ def _images(check: str, seen: str, folder: Folder, at: Place) -> Finding:
         remedy = "[Vfs] shared = True in Tashi.cfg, if all hosts mount the same folder there"
     elif at.settings.vfs_shared and not remote:
         remedy = "[Vfs] shared says that all hosts see the same folder: mount it here too"
-    elif folder.free_mib is not None and folder.free_mib < _LOW_MIB:
+    elif folder.free_mib is not None and folder.free_mib < LOW_MIB:
         remedy = f"little room for images: df -h {quote(folder.at)}"
     return Finding(check=check, ok=True, seen=f"{seen}, {whose} ({folder.kind})", remedy=remedy)
+
+
+def join_bridge(bridge: str, uplink: str, vlan: int | None) -> str:
+    """How the uplink, or its VLAN interface, becomes a port of a bridge until the next boot."""
+    if vlan is None:
+        return f"ip link set dev {uplink} master {bridge}"
+    port = f"{uplink}.{vlan}"
+    return (
+        f"ip link add link {uplink} name {port} type vlan id {vlan} "
+        f"&& ip link set dev {port} up master {bridge}"
+    )
 
 
 def _memory(facts: HostFacts, ground: Ground | None, at: Place) -> Finding:

@@ -24,9 +24,11 @@ from tashictl.model.steps import (
     Guard,
     KillQemu,
     LetGo,
+    LoadModule,
     MakeFolder,
     MakeReplicaFolder,
     MarkFences,
+    MendIfup,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
@@ -40,7 +42,16 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import adopt_text, launch, paths, release, replica
+from tashictl.planning import (
+    adopt_text,
+    launch,
+    mend,
+    paths,
+    qemu_user,
+    release,
+    replica,
+    setup_text,
+)
 from tashictl.planning.net import switch
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, guarded, quote
@@ -128,9 +139,6 @@ confirmed: wait for its end, or tashictl net confirm, or net rollback"
 fi
 """
 
-_ADD_TAP = r"""[ -e /sys/class/net/{tap} ] || ip tuntap add dev {tap} mode tap || exit 1
-{ifup} {tap}"""
-
 _PLACE_SEED = r"""has() {{ [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = {sha256} ]; }}
 if has {path}; then rm -f {part}; echo 'is there already'; exit 0; fi
 has {part} || die 'the seed did not arrive, or with another sha256'
@@ -186,7 +194,7 @@ def _small(step: Step) -> str:
                 f"put {quote(path)} 755 {quote(content.rstrip())}"
             )
         case AddTap(tap=tap, ifup=ifup):
-            return _still(step) + _ADD_TAP.format(tap=quote(tap), ifup=quote(ifup))
+            return f"{_still(step)}{qemu_user.add_tap(tap)}{quote(ifup)} {quote(tap)}"
         case CheckDisk(path=path):
             return f"[ -f {quote(path)} ] || die 'a disk of the VM is gone: '{quote(path)}"
         case CheckPort(port=port):
@@ -212,7 +220,7 @@ def _small(step: Step) -> str:
 
 
 def _still(step: Step) -> str:
-    return _STILL.format(net_dir=quote(paths.net_dir(step.run_folder)))
+    return _STILL.format(net_dir=quote(paths.net_dir(step)))
 
 
 def _of_the_state(step: Step) -> str:
@@ -221,8 +229,12 @@ def _of_the_state(step: Step) -> str:
             return _MARK_FENCES
         case MakeReplicaFolder() | PlaceReplica():
             return replica.text(step)
+        case MendIfup() | LoadModule():
+            return mend.text(step)
         case ArmNet() | GoNet() | ConfirmNet() | RollbackNet():
             return switch.text(step)
+        case _ if isinstance(step, setup_text.SETUP_STEPS):
+            return setup_text.text(step)
         case _:
             raise OperationFailed("E-STEP", f"{step.name} is no step for a script")
 

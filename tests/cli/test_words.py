@@ -69,6 +69,9 @@ def shell(office: Office, monkeypatch: pytest.MonkeyPatch) -> Shell:
         (("vm", "list", "-c", "+uu"), ["+uuid"]),
         (("vm", "list", "-c", "id,i"), ["id,image"]),
         (("host", "check", "--columns", "rem"), ["remedy"]),
+        (("doctor", "node1"), ["node1"]),
+        (("doctor", "--columns", "rem"), ["remedy"]),
+        (("doctor", "--filter", "severity", "=", "err"), ["error"]),
         (("config", "show", "-c", "or"), ["origin"]),
         (("vm", "list", "--filter", "state=Ru"), ["state=Running"]),
         # bash breaks words at = and then holds only what follows the last one

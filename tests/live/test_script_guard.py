@@ -13,7 +13,7 @@ import pytest
 from tashictl.model.host import HostRecord
 from tashictl.model.state import Meta, State
 from tashictl.model.steps import Guard, MarkFences, Step
-from tashictl.planning import paths, replica, scripts
+from tashictl.planning import mend, paths, replica, scripts
 from tashictl.planning.frames import Answer
 from tests.live.ground import CLUSTER, NONCE, OTHER_UUID, SHELLS, UUID, Ground, holding
 
@@ -226,3 +226,56 @@ def _until(done: Any) -> None:
     while not done():
         assert time.monotonic() < limit_s
         time.sleep(0.01)
+
+
+# -- doctor --fix
+
+
+@pytest.mark.parametrize(
+    ("there", "mode"),
+    [
+        (None, 0),
+        ("#!/bin/sh\n# rendered by tashictl\nold\n", 0o755),
+        ("#!/bin/sh\n# rendered by tashictl\necho 'it''s' $1\n", 0o600),
+    ],
+)
+def test_a_file_of_ours_is_made_what_is_rendered(
+    ground: Ground, there: str | None, mode: int
+) -> None:
+    ground.ok(ground.manifest())  # claims the host
+    path = Path(ground.settings.tashictl.etc_dir) / "qemu-ifup.1"
+    if there is not None:
+        path.write_text(there)
+        path.chmod(mode)
+    content = "#!/bin/sh\n# rendered by tashictl\necho 'it''s' $1"
+
+    for _ in range(2):
+        answer = run(ground, mend.mend_ifup("node1", ground.settings, str(path), content))
+        assert answer.steps[0].rc == 0, answer
+        assert path.read_text() == f"{content}\n"
+        assert path.stat().st_mode & 0o777 == 0o755
+    assert [p.name for p in path.parent.iterdir()] == ["qemu-ifup.1"]
+
+
+def test_an_operators_own_file_is_left_alone(ground: Ground) -> None:
+    ground.ok(ground.manifest())
+    path = Path(ground.settings.tashictl.etc_dir) / "qemu-ifup.1"
+    path.write_text("#!/bin/sh\nmine\n")
+    path.chmod(0o640)
+
+    step = mend.mend_ifup("node1", ground.settings, str(path), "#!/bin/sh\n# rendered by tashictl")
+    answer = run(ground, step)
+
+    assert (answer.steps[0].rc, answer.steps[0].message) == (0, "the operator's own file")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("#!/bin/sh\nmine\n", 0o640)
+
+
+def test_a_module_is_loaded_by_modprobe(ground: Ground) -> None:
+    ground.ok(ground.manifest())
+    ground.tool("modprobe", '#!/bin/sh\necho "$*" >>"$(dirname "$0")/loaded"\n')
+    if ground.shell[0] == "busybox":
+        return  # Debian's takes a modprobe of its own before any other
+    answer = run(ground, mend.load_module("node1", ground.settings, "8021q"))
+
+    assert answer.steps[0].rc == 0
+    assert (ground.bin / "loaded").read_text() == "8021q\n"

@@ -84,6 +84,14 @@ def _backups(folder: str, ladder: Ladder) -> Iterator[Finding]:
 
 
 def _privacy(folder: str) -> Iterator[Finding]:
+    for path, why in exposed(folder):
+        remedy = f"chmod -R go= {folder}"
+        evidence = f"{path}: {why}"
+        yield Finding(id="state-private", severity="error", evidence=evidence, remedy=remedy)
+
+
+def exposed(folder: str) -> Iterator[tuple[str, str]]:
+    """What in a state folder is not private, and why."""
     paths = [folder, *(f"{folder}/{name}" for name in files.names_in(folder))]
     for name in (*SUBFOLDERS, SEED_FOLDER):
         paths += [f"{folder}/{name}/{inner}" for inner in files.names_in(f"{folder}/{name}")]
@@ -92,9 +100,7 @@ def _privacy(folder: str) -> Iterator[Finding]:
         with suppress(TashiError):  # gone since it was listed
             why = files.exposure(path)
         if why is not None:
-            remedy = f"chmod -R go= {folder}"
-            evidence = f"{path}: {why}"
-            yield Finding(id="state-private", severity="error", evidence=evidence, remedy=remedy)
+            yield path, why
 
 
 def _leftovers(folder: str) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from tashictl.planning.net.stanzas import INTERFACES
 
 IFUPDOWN = "interfaces.ifupdown.j2"
 LEGACY = "interfaces.legacy.j2"
-_FRESH = """\
+FRESH = """\
 auto lo
 iface lo inet loopback
 
@@ -33,7 +33,7 @@ def ifupdown(
     """``interfaces.d/tashi`` and what else of ifupdown's files has to differ."""
     wanted, kept = _wanted(layout, observed)
     files = [HostFile(path=p, text=t) for p, t in kept.items() if t != observed.get(p)]
-    main = kept.get(INTERFACES, "").replace(_SOURCE, "") or _FRESH
+    main = kept.get(INTERFACES, "").replace(_SOURCE, "") or FRESH
     if wanted:
         text = render.marked(_text(layout, templates, IFUPDOWN, wanted))
         if not stanzas.reads({**kept, INTERFACES: main}, TASHI):
@@ -58,7 +58,7 @@ def legacy(
     looped = any(s.name == "lo" for s in carry.find({**kept, INTERFACES: own}).theirs)
     text = _text(layout, templates, LEGACY, wanted, loopback=not looped)
     text = text if text.startswith(render.IFUP_MARK) else f"{render.IFUP_MARK}\n{text}"
-    whole = carry.joined(own, text) if wanted else own or _FRESH
+    whole = carry.joined(own, text) if wanted else own or FRESH
     files = [HostFile(path=p, text=t) for p, t in kept.items() if t != observed.get(p)]
     if TASHI in observed:
         files.append(HostFile(path=TASHI, text=None))

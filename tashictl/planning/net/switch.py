@@ -28,12 +28,15 @@ from tashictl.planning.net.text import WORDS
 from tashictl.planning.shell import quote
 
 # Lines that say what a change may touch and do not depend on the time. What routers announce is
-# left out, since it comes and goes by itself; of TAPs, which come and go with VMs, their bridge.
+# left out, since it comes and goes by itself; of TAPs, which come and go with VMs, and of veths,
+# which do with containers, their bridge.
 PICTURE = r"""
 picture() {
+  w=" $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | tr '\n' ' ') "
   { for d in /sys/class/net/*; do
       n=${d##*/}; m=$(readlink "$d/master"); m=${m##*/}
-      if [ -e "$d/tun_flags" ]; then echo "tap $n ${m:--}"; continue; fi
+      case $w in *" $n "*) v=1 ;; *) v= ;; esac
+      if [ -e "$d/tun_flags" ] || [ "$v" ]; then echo "tap $n ${m:--}"; continue; fi
       [ "$n" != lo ] && [ -e "$d/mtu" ] || continue
       f=$(cat "$d/flags"); b=
       [ ! -d "$d/bridge" ] || b=$(cat "$d/bridge/stp_state" "$d/bridge/forward_delay" \

@@ -1,0 +1,1 @@
+modprobe 8021q
