@@ -16,11 +16,13 @@ def refusals(proposal: Proposal) -> Iterator[TashiError]:
     net, name, style = proposal.net, proposal.host, proposal.layout.style
     pending = net.pending
     if pending is not None and pending.active:
+        left = f"{max(0, round(pending.left_s))} s left"
+        if not pending.alive:
+            left = "its timer has died, so that it does not go back by itself"
         yield Conflict(
             "E-NET-BUSY",
             f"{name}: a change of its network is in flight",
-            cause=f"by {pending.who} since {pending.since}, {pending.stage}, "
-            f"{max(0, round(pending.left_s))} s left",
+            cause=f"by {pending.who} since {pending.since}, {pending.stage}, {left}",
             hint=f"tashictl net confirm {name}, or net rollback {name}",
             host=name,
         )
