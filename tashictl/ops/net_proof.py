@@ -82,10 +82,9 @@ class Prover:
             return
         last = clock(self.good_at) if self.good_at else "before"
         gap_s = (self.back_at - (self.good_at or self.lost_at)).total_seconds()
-        self.world.report.step(
-            self.host.name,
-            f"last good SSH {last}, lost {clock(self.lost_at)}, "
-            f"back {clock(self.back_at)} ({gap_s:.0f} s)",
+        self.world.report.warn(
+            f"{self.host.name}: last good SSH {last}, lost {clock(self.lost_at)}, "
+            f"back {clock(self.back_at)} ({gap_s:.0f} s)"
         )
 
     # before
@@ -195,11 +194,13 @@ class Prover:
                 f"{self.host.name}: what worked before does no more: {', '.join(gone)}",
                 host=self.host.name,
             )
-        if baseline.seen.works or baseline.nameservers:
-            names = sorted({w.split()[0] for w in baseline.seen.works})
-            names += ["dns"] if baseline.nameservers else []
-            said.append(f"{', '.join(names)} ✓")
-        taps = [link for link in second.picture.links if link.name.startswith("tashi")]
-        if taps:
-            said.append(f"{len(taps)} TAP{'s' if len(taps) > 1 else ''} on their bridges ✓")
-        return said
+        return [*said, *_fine(baseline, second)]
+
+
+def _fine(baseline: Baseline, now: HostNet) -> list[str]:
+    """What still works, in a few words, or nothing."""
+    names = sorted({w.rpartition(" ")[0] for w in baseline.seen.works}, reverse=True)
+    names += ["dns"] if baseline.nameservers else []
+    taps = sum(link.name.startswith("tashi") for link in now.picture.links)
+    names += [f"{taps} TAP{'s' if taps > 1 else ''}"] if taps else []
+    return [f"{', '.join(names)} ✓"] if names else []
