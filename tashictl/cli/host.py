@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tashictl.cli import commands, desk, listings, options, output
+from tashictl.cli import commands, desk, listings, named, options, output
 from tashictl.cli.desk import Desk
 from tashictl.cli.options import Globals
-from tashictl.errors import InvalidRequest, NoSuchTarget, TashiError, raise_all
+from tashictl.errors import InvalidRequest, TashiError, raise_all
 from tashictl.model import names
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def show(face: Globals, name: str) -> None:
     at, hosts = _known(face)
     found = [h for h in hosts if name in (h.name, str(h.record.id))]
     if not found:
-        raise _no_host(name)
+        raise named.no_host(name)
     output.emit_object(face, found[0], listings.host_table(at.scene()))
 
 
@@ -52,10 +52,6 @@ def _known(face: Globals) -> tuple[Desk, Sequence[Host]]:
     inventory = wiring.inventory_of(at)
     reserved_mib = at.settings.qemu.reserved_memory_mib
     return at, snapshot(state, inventory, reserved_mib).hosts
-
-
-def _no_host(name: str) -> NoSuchTarget:
-    return NoSuchTarget("E-NO-HOST", f"no host {name!r}", hint="tashictl host list")
 
 
 @command.changes("add")
@@ -175,7 +171,7 @@ def trust(face: Globals, name: str, fingerprint: str | None) -> None:
     at = desk.sit_down(face)
     config = wiring.inventory_of(at).host(name)
     if config is None:
-        raise _no_host(name)
+        raise named.no_host(name)
     if face.dry_run:
         output.say(face, f"would trust the key that {name} shows")
         output.say(face, "nothing was changed")
@@ -224,7 +220,7 @@ def check(face: Globals, names: tuple[str, ...]) -> None:
         return
     at = desk.sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context.inventory, names)
+    chosen = named.hosts(context.inventory, names)
     if face.dry_run:
         output.say(face, "would look at " + ", ".join(h.name for h in chosen))
         output.say(face, "nothing was changed")
@@ -241,15 +237,32 @@ def check(face: Globals, names: tuple[str, ...]) -> None:
     raise_all(checks.faults(together))
 
 
-def _chosen(inventory: Inventory, patterns: Sequence[str]) -> list[HostConfig]:
-    known = {h.name: h for h in inventory.hosts}
-    found: dict[str, HostConfig] = {}
-    for pattern in patterns or ("*",):
-        some = names.select(pattern, known)
-        if not some:
-            raise _no_host(pattern)
-        found.update((n, known[n]) for n in some)
-    return list(found.values())
+@command.changes("setup")
+@click.argument("names", metavar="[HOST...]", nargs=-1)
+@click.option("--no-packages", is_flag=True, help="Install nothing; what is missing is told.")
+@click.option("--login", default=None, metavar="USER", help="Log in as this one now, as root.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.IntRange(min=1),
+    default=900,
+    show_default=True,
+    metavar="S",
+    help="Seconds that a host's packages may take.",
+)
+@click.pass_obj
+def setup(
+    face: Globals, names: tuple[str, ...], no_packages: bool, login: str | None, timeout_s: int
+) -> int:
+    """Make bare hosts ready: packages, folders, tashi-qemu, qemu-ifup files, sudo, KVM, VLANs."""
+    from tashictl.cli import host_setup, named, wiring
+
+    output.check_choice(face, host_setup.table())
+    at = desk.sit_down(face)
+    context = wiring.context_of(at)
+    chosen = named.hosts(context.inventory, names)
+    wants = host_setup.wants(context, chosen, login, not no_packages, timeout_s)
+    return host_setup.run(face, chosen, context, at, wants)
 
 
 def _say_checked(face: Globals, checked: Checked) -> None:

@@ -180,7 +180,7 @@ def _line(gone: Gone) -> str:
     if gone.listing:
         said += f", and {gone.listing}"
     if gone.left and not gone.forced:
-        said += f"; left there: {gone.left}"
+        said += f"; left there: {'; '.join(gone.left.splitlines())}"
     if gone.still_in:
         said += f"; {', '.join(gone.still_in)} still lists it"
     return said

@@ -232,23 +232,39 @@ def network_table() -> Table[NetworkUse]:
         record=records.network_record,
         name=lambda use: use.network.name,
         order=lambda use: use.network.id,
-        columns=(
-            Column(key="id", header="ID", right=True, show=lambda u: str(u.network.id)),
-            Column(key="name", header="NAME", show=lambda u: u.network.name),
-            Column(key="vlan", header="VLAN", right=True, show=lambda u: _number(u.network.vlan)),
-            Column(key="bridge", header="BRIDGE", show=lambda u: u.network.bridge),
-            Column(key="mode", header="MODE", show=lambda u: u.network.mode),
-            Column(key="cidr", header="CIDR", show=lambda u: u.network.cidr),
-            Column(key="used", header="USED", right=True, show=lambda u: _number(u.used)),
-            Column(key="free", header="FREE", right=True, show=lambda u: _number(u.free)),
-            Column(
-                key="default",
-                header="DEFAULT",
-                show=lambda u: "default" if u.network.default else "",
-            ),
-            Column(key="range", header="RANGE", shown=Shown.WIDE, show=lambda u: u.network.range),
-        ),
+        columns=(*_NETWORK_COLUMNS, *_MORE_OF_NETWORKS),
     )
+
+
+_NETWORK_COLUMNS: tuple[Column[NetworkUse], ...] = (
+    Column(key="id", header="ID", right=True, show=lambda u: str(u.network.id)),
+    Column(key="name", header="NAME", show=lambda u: u.network.name),
+    Column(key="vlan", header="VLAN", right=True, show=lambda u: _number(u.network.vlan)),
+    Column(key="bridge", header="BRIDGE", show=lambda u: u.network.bridge),
+    Column(key="mode", header="MODE", show=lambda u: u.network.mode),
+    Column(key="cidr", header="CIDR", show=lambda u: u.network.cidr),
+    Column(key="used", header="USED", right=True, show=lambda u: _number(u.used)),
+    Column(key="free", header="FREE", right=True, show=lambda u: _number(u.free)),
+    Column(key="default", header="DEFAULT", show=lambda u: "default" if u.network.default else ""),
+)
+_MORE_OF_NETWORKS: tuple[Column[NetworkUse], ...] = (
+    Column(key="range", header="RANGE", shown=Shown.WIDE, show=lambda u: u.network.range),
+    Column(
+        key="mtu",
+        header="MTU",
+        right=True,
+        shown=Shown.WIDE,
+        show=lambda u: _number(u.network.mtu),
+    ),
+    Column(
+        key="host_address",
+        header="HOST ADDRESS",
+        shown=Shown.WIDE,
+        show=lambda u: u.network.host_address,
+    ),
+    Column(key="dhcp", header="DHCP", shown=Shown.WIDE, show=lambda u: u.network.dhcp),
+    Column(key="hosts", header="HOSTS", shown=Shown.WIDE, show=lambda u: _few(u.hosts)),
+)
 
 
 def image_table() -> Table[Image]:

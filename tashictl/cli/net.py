@@ -6,11 +6,24 @@ import click
 
 from tashictl.cli import commands
 from tashictl.cli.options import Globals
+from tashictl.planning.inventory_keys import STYLES
 
 command = commands.Noun("net", help="The networks of hosts.")
 
 _HOSTS = click.argument("hosts", metavar="[HOST...]", nargs=-1)
-_STYLE = click.option("--style", default=None, metavar="STYLE", help="In place of the hosts' own.")
+_STYLE = click.option("--style", type=click.Choice(STYLES), help="In place of the hosts' own.")
+
+
+@command.reads("render")
+@_HOSTS
+@_STYLE
+@click.option("--to", default=None, metavar="DIR", help="Write the files below DIR/HOST.")
+@click.pass_obj
+def render(face: Globals, hosts: tuple[str, ...], style: str | None, to: str | None) -> None:
+    """Print the network files as a fresh host would have them; no host is reached."""
+    from tashictl.cli import net_render
+
+    net_render.run(face, hosts, style, to)
 
 
 @command.reads("diff")
@@ -88,8 +101,23 @@ def rollback(face: Globals, hosts: tuple[str, ...]) -> None:
 @click.option("--pending", is_flag=True, help="What is in flight on the hosts; asks them.")
 @click.pass_obj
 def list_(face: Globals, hosts: tuple[str, ...], pending: bool) -> None:
-    """List the networks."""
-    from tashictl.cli import net_apply
+    """List the networks; reads the state database and the inventory only, but for --pending."""
+    if pending:
+        from tashictl.cli import net_apply
 
-    del pending
-    net_apply.pending(face, hosts)
+        net_apply.pending(face, hosts)
+        return
+    from tashictl.cli import net_list
+
+    net_list.run(face, hosts)
+
+
+@command.reads("verify")
+@click.argument("networks", metavar="[NET...]", nargs=-1)
+@click.option("--host", "hosts", multiple=True, metavar="HOST", help="Only these hosts.")
+@click.pass_obj
+def verify(face: Globals, networks: tuple[str, ...], hosts: tuple[str, ...]) -> None:
+    """Prove that networks work: links, files, pings from host to host, MTU; exit 9 when not."""
+    from tashictl.cli import net_verify
+
+    net_verify.run(face, networks, hosts)

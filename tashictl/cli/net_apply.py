@@ -7,20 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
-from tashictl.cli import ask, net_text, options, output, plans, wiring
+from tashictl.cli import ask, named, net_text, options, output, plans, wiring
 from tashictl.cli.desk import sit_down
 from tashictl.cli.options import Globals
 from tashictl.errors import (
     Conflict,
     FaultsFound,
-    InvalidRequest,
-    NoSuchTarget,
     PartialResult,
     SummedUp,
     TashiError,
     raise_all,
 )
-from tashictl.model import names
 from tashictl.model.host import HostConfig
 from tashictl.model.steps import Step
 from tashictl.ops import guarded, net, net_apply
@@ -30,6 +27,8 @@ from tashictl.ops.ports import World
 from tashictl.planning import summary
 from tashictl.planning.net import fit
 from tashictl.planning.net.propose import Proposal, file_diff
+
+_LATELY_S = 3600.0  # a reboot of which is told, where a change is missed
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -46,7 +45,7 @@ def diff(face: Globals, hosts: Sequence[str], style: str | None) -> None:
     """Hold hosts against the inventory; raises FaultsFound when they differ."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, hosts)
+    chosen = named.hosts(context.inventory, hosts)
     with wiring.world_of(at) as world:
         looked = net.look(world, context, chosen)
         found = net.held_against(world, context, looked, wiring.net_templates(at), style)
@@ -79,7 +78,7 @@ def apply(face: Globals, choice: Choice) -> None:
     """Change networks of hosts, each under the dead man's switch; stops at the first failure."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, choice.hosts)
+    chosen = named.hosts(context.inventory, choice.hosts)
     with wiring.world_of(at) as world:
         looked = net.look(world, context, chosen)
         found = net.held_against(world, context, looked, wiring.net_templates(at), choice.style)
@@ -205,7 +204,7 @@ def decide(face: Globals, hosts: Sequence[str], verb: str) -> None:
     """Confirm, or take back, what is in flight on hosts."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, hosts)
+    chosen = named.hosts(context.inventory, hosts)
     make: Callable[[Context, HostConfig, str], Step] = net_apply.confirm_step
     if verb == "rollback":
         make = lambda c, h, t: net_apply.rollback_step(c, h, t, "rollback")  # noqa: E731
@@ -215,14 +214,14 @@ def decide(face: Globals, hosts: Sequence[str], verb: str) -> None:
         for name, one in found.items():
             pending = one.net.pending if one.net is not None else None
             if one.error is not None or pending is None:
-                errors.append(one.error or _nothing(name, verb))
+                errors.append(one.error or _nothing(one, verb))
                 continue
             if face.dry_run:
                 output.say(face, f"would {verb} the change {net_text.pending(name, pending)}")
                 continue
             step = make(context, one.host, pending.token)
             try:
-                answers = net_apply.run(world, context, one.host, step)
+                answers = net_apply.surely(world, context, one.host, step)
             except TashiError as error:
                 errors.append(_refused(name, verb, error))
                 continue
@@ -245,11 +244,15 @@ def _refused(name: str, verb: str, error: TashiError) -> TashiError:
     )
 
 
-def _nothing(name: str, verb: str) -> TashiError:
+def _nothing(looked: Looked, verb: str) -> TashiError:
+    name = looked.host.name
+    cause = "no change of its network is in flight"
+    if looked.net is not None and looked.net.uptime_s < _LATELY_S:
+        cause += f"; it was booted {looked.net.uptime_s:.0f} s ago, with what was confirmed by then"
     return Conflict(
         "E-NET-NOTHING",
         f"{name}: nothing to {'confirm' if verb == 'confirm' else 'take back'}",
-        cause="no change of its network is in flight",
+        cause=cause,
         hint=f"tashictl net diff {name}",
         host=name,
     )
@@ -259,7 +262,7 @@ def pending(face: Globals, hosts: Sequence[str]) -> None:
     """Show what is in flight on hosts, or ended last, as the hosts themselves know it."""
     at = sit_down(face)
     context = wiring.context_of(at)
-    chosen = _chosen(context, hosts)
+    chosen = named.hosts(context.inventory, hosts)
     with wiring.world_of(at) as world:
         found = net.look(world, context, chosen)
     shown = {n: one.net.pending for n, one in found.items() if one.net is not None}
@@ -274,18 +277,3 @@ def pending(face: Globals, hosts: Sequence[str]) -> None:
         output.emit_records(face, records, ())
     errors = [one.error for one in found.values() if one.error is not None]
     raise_all(errors)
-
-
-def _chosen(context: Context, patterns: Sequence[str]) -> tuple[HostConfig, ...]:
-    known = {h.name: h for h in context.inventory.hosts}
-    if not known:
-        raise InvalidRequest(
-            "E-NO-HOST", "the inventory has no hosts", hint="tashictl host add NAME"
-        )
-    found: dict[str, HostConfig] = {}
-    for pattern in patterns or ("*",):
-        some = names.select(pattern, known)
-        if not some:
-            raise NoSuchTarget("E-NO-HOST", f"no host {pattern!r}", hint="tashictl host list")
-        found.update((n, known[n]) for n in some)
-    return tuple(found.values())

@@ -74,7 +74,10 @@ def live(changes: Iterable[AnyChange], paint: text.Paint) -> Iterator[str]:
 
 def pending(host: str, found: Pending) -> str:
     """One line about a change in flight."""
-    left = f", goes back in {max(0, round(found.left_s))} s" if found.active else ""
+    left = ""
+    if found.active:
+        left = f", goes back in {max(0, round(found.left_s))} s"
+        left = left if found.alive else ", its timer has died: net rollback takes it back"
     why = f" ({found.detail})" if found.detail and not found.active else ""
     return f"{host}: {found.stage}{why}, by {found.who} since {found.since}{left}"
 

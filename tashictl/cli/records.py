@@ -33,7 +33,10 @@ HOST_KEYS = (
     *("used_cores", "used_memory_mib", "reserved_memory_mib", "vms", "version", "accel", "arch"),
     *("reserved_for", "notes"),
 )
-NETWORK_KEYS = ("name", "id", "vlan", "bridge", "mode", "cidr", "range", "used", "free", "default")
+NETWORK_KEYS = (
+    *("name", "id", "vlan", "bridge", "mode", "cidr", "range", "used", "free", "default"),
+    *("mtu", "host_address", "dhcp", "hosts"),
+)
 IMAGE_KEYS = (
     *("name", "format", "size_bytes", "virtual_size_bytes", "backing", "sha256", "arch", "hosts"),
 )
@@ -64,11 +67,15 @@ class Scene(Struct, frozen=True, kw_only=True):
 
 
 class NetworkUse(Struct, frozen=True, kw_only=True):
-    """A network and how many addresses of its range are used and free; None without a range."""
+    """A network, how many addresses of its range are used and free, and the hosts that have it.
+
+    `used` and `free` are None without a range.
+    """
 
     network: Network
     used: int | None = None
     free: int | None = None
+    hosts: tuple[str, ...] = ()
 
 
 def vm_record(vm: Vm, scene: Scene) -> Record:
@@ -174,6 +181,10 @@ def network_record(use: NetworkUse) -> Record:
         "used": use.used,
         "free": use.free,
         "default": network.default,
+        "mtu": network.mtu,
+        "host_address": network.host_address,
+        "dhcp": network.dhcp,
+        "hosts": list(use.hosts),
     }
 
 

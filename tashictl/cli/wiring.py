@@ -27,6 +27,7 @@ from tashictl.adapters.store.whole import WholeStateFile
 from tashictl.adapters.who import SystemWho
 from tashictl.cli.desk import Desk, no_cluster
 from tashictl.cli.progress import Progress
+from tashictl.errors import TashiError, raise_all
 from tashictl.model.inventory import Inventory
 from tashictl.ops.context import Context
 from tashictl.ops.ports import Remote, Store, World
@@ -34,12 +35,11 @@ from tashictl.ops.ports_sweep import Books
 from tashictl.planning import inventory as inventory_plan
 from tashictl.planning.inventory_networks import with_ranges
 from tashictl.planning.net import files
+from tashictl.planning.render import IFUP
 
 if TYPE_CHECKING:
     from tashictl.adapters.history import SqliteHistory
     from tashictl.adapters.ssh.remote import SshRemote
-
-IFUP = "qemu-ifup.j2"
 
 
 def inventory_of(desk: Desk) -> Inventory:
@@ -59,21 +59,33 @@ def context_of(desk: Desk, inventory: Inventory | None = None) -> Context:
         if Path(desk.state_folder).is_dir():
             missing.what = f"no [Tashictl] clusterId in {desk.folder}/Tashi.cfg"
         raise missing
-    own = [Path(desk.folder) / "templates"]
+    cluster = Path(desk.folder)
     return Context(
         settings=desk.settings,
         inventory=inventory_of(desk) if inventory is None else inventory,
-        ifup_template=templates.read(IFUP, own),
+        ifup_template=templates.read(IFUP, templates.own_folders(cluster)),
+        ifup_templates=templates.of_hosts(IFUP, cluster),
     )
 
 
 def net_templates(desk: Desk) -> Callable[[str], dict[str, str]]:
-    """For a host's name, all templates of its network by name; its own ones go first."""
-    top = Path(desk.folder) / "templates"
+    """For a host's name, all templates of its network by name; its own ones go first.
+
+    What it gives raises InvalidRequest or Problems for those that cannot be read.
+    """
+    cluster = Path(desk.folder)
 
     def of(host: str) -> dict[str, str]:
-        own = [top / "hosts" / host, top]
-        return {name: templates.read(name, own) for name in files.TEMPLATES}
+        own = templates.own_folders(cluster, host)
+        found: dict[str, str] = {}
+        problems = []
+        for name in files.TEMPLATES:
+            try:
+                found[name] = templates.read(name, own)
+            except TashiError as error:
+                problems.append(error)
+        raise_all(problems)
+        return found
 
     return of
 

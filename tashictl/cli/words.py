@@ -95,10 +95,20 @@ def _complete(
 def _file_kind(param: click.Parameter, path: tuple[str, ...]) -> str:
     if path == ("state", "restore"):
         return _FILES.get(param.name or "", "") if (param.name or "").startswith("g_") else ""
+    if path == ("net", "render") and "--to" in param.opts:
+        return "dir"
     for option in param.opts:
         if option in _FILE_OPTIONS:
             return _FILE_OPTIONS[option]
     return _FILES.get(param.name or "", "")
+
+
+# Verbs on hosts as the inventory has them, whether they were added or not.
+_ABOUT_LISTED = {
+    ("doctor",),
+    *(("host", verb) for verb in ("add", "trust", "check", "setup")),
+    *(("net", verb) for verb in ("render", "diff", "apply", "confirm", "rollback")),
+}
 
 
 def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
@@ -113,7 +123,7 @@ def _source(param: click.Parameter, path: tuple[str, ...]) -> Source | None:
         return None
     if path == ("state", "restore"):
         return _backups
-    if path in (("host", "add"), ("host", "trust"), ("host", "check"), ("doctor",)):
+    if path in _ABOUT_LISTED:
         return _listed_hosts
     if path == ("state", "adopt"):
         return _hosts if param.name == "host" else None

@@ -35,10 +35,12 @@ class Strand(Struct, frozen=True, kw_only=True):
 class Layout(Struct, frozen=True, kw_only=True):
     """What the inventory wants of one host; `style` is legacy, ifupdown or networkd.
 
-    Strands that share a bridge are VLAN-aware, all of them.
+    Strands that share a bridge are VLAN-aware, all of them. `address` is where the host is reached,
+    an address or a name.
     """
 
     host: str
+    address: str = ""
     uplink: str
     style: str
     strands: tuple[Strand, ...]

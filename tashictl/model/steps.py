@@ -18,6 +18,11 @@ from tashictl.model.steps_net import ArmNet as ArmNet
 from tashictl.model.steps_net import ConfirmNet as ConfirmNet
 from tashictl.model.steps_net import GoNet as GoNet
 from tashictl.model.steps_net import RollbackNet as RollbackNet
+from tashictl.model.steps_setup import InstallPackages as InstallPackages
+from tashictl.model.steps_setup import JoinGroup as JoinGroup
+from tashictl.model.steps_setup import MakeUser as MakeUser
+from tashictl.model.steps_setup import PutFile as PutFile
+from tashictl.model.steps_setup import SetFolder as SetFolder
 from tashictl.model.steps_state import Guard as Guard
 from tashictl.model.steps_state import MakeReplicaFolder as MakeReplicaFolder
 from tashictl.model.steps_state import MarkFences as MarkFences
@@ -97,6 +102,7 @@ class StartQemu(HostStep, frozen=True, kw_only=True, tag=True):
 
     `binaries` are tried in order; `argv` is without the binary; `wait_s` is how long QEMU may take
     to open its QMP socket; `powerdown_s` is how long a shutdown of the host waits for the guest.
+    Files of `argv` below `image_folder` are lent to the user that QEMU runs as, if there is one.
     """
 
     step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
@@ -104,6 +110,7 @@ class StartQemu(HostStep, frozen=True, kw_only=True, tag=True):
     argv: tuple[str, ...]
     wait_s: int = 20
     powerdown_s: int = 60
+    image_folder: str = ""
 
 
 class AwaitQmp(HostStep, frozen=True, kw_only=True, tag=True):
@@ -246,12 +253,15 @@ class ReleaseHost(HostStep, frozen=True, kw_only=True, tag=True):
 
     `folder` is the image folder and `run_folder` the one above all clusters' run folders; `images`
     are names below `folder`, none where it is `shared`; `parts` are files that an import left.
+    `made` and `user` are what `host setup` may have made: they go if it noted there that it did.
     """
 
     etc_dir: str
     images: tuple[str, ...]
     parts: tuple[str, ...] = ()
     shared: bool = False
+    made: tuple[str, ...] = ()
+    user: str = ""
 
 
 Step = (
@@ -289,6 +299,11 @@ Step = (
     | GoNet
     | ConfirmNet
     | RollbackNet
+    | InstallPackages
+    | MakeUser
+    | JoinGroup
+    | SetFolder
+    | PutFile
 )
 Plan = tuple[Step, ...]
 

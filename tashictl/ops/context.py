@@ -19,13 +19,19 @@ from tashictl.planning.request import Picture
 class Context(Struct, frozen=True, kw_only=True):
     """Read once per command; `ifup_template` is the text of qemu-ifup.j2.
 
-    `seen` grows while the command works: by host, the last operation that it is known to have seen.
+    `ifup_templates` are those of hosts that have their own. `seen` grows while the command works:
+    by host, the last operation that it is known to have seen.
     """
 
     settings: Settings
     inventory: Inventory
     ifup_template: str = ""
+    ifup_templates: dict[str, str] = {}
     seen: dict[str, int] = {}
+
+    def ifup_of(self, host: str) -> str:
+        """The text of qemu-ifup.j2 that holds for a host."""
+        return self.ifup_templates.get(host, self.ifup_template)
 
     def cluster(self, state: State) -> Cluster:
         """The cluster as `state` and the inventory have it."""

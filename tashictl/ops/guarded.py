@@ -23,13 +23,15 @@ _SLACK_S = 15.0
 class Terms(Struct, frozen=True, kw_only=True):
     """Under what a script begins; `offset_s` is the host's clock minus ours.
 
-    `wait_s` is how long it waits for each lock, `claims` as in `Guard`.
+    `wait_s` is how long it waits for each lock, `claims` as in `Guard`. `work_s` is how long its
+    steps may take on the host, 0 for stepTimeout.
     """
 
     epoch: int
     offset_s: float = 0.0
     wait_s: int = _LOCK_WAIT_S
     claims: bool = False
+    work_s: int = 0
 
 
 def make(
@@ -49,7 +51,7 @@ def make(
         controller=world.who.controller(),
         claims=terms.claims,
     )
-    timeout_s = int(ours.step_timeout_s) + wait_s
+    timeout_s = (terms.work_s or int(ours.step_timeout_s)) + wait_s
     return scripts.guarding(tuple(steps), guard, world.dice.nonce(), timeout_s)
 
 

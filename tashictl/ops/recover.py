@@ -280,7 +280,7 @@ def _lost(world: World, context: Context, state: State, vm: Vm) -> Journal:
         host = context.host(state, vm.host or "")
         planned = start_plan.plan if _starts(vm) else create_plan.plan
         plan = planned(
-            vm, host, context.inventory.networks, context.settings, context.ifup_template
+            vm, host, context.inventory.networks, context.settings, context.ifup_of(host.name)
         )
     header = Header(
         id=operation.id,

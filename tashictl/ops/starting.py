@@ -99,7 +99,7 @@ def planned(context: Context, state: State, vm: Vm, operation: OperationRef) -> 
     begun = start.begun(vm, operation)
     host = context.host(state, vm.host or "")
     plan = start.plan(
-        begun, host, context.inventory.networks, context.settings, context.ifup_template
+        begun, host, context.inventory.networks, context.settings, context.ifup_of(host.name)
     )
     return begun, plan
 

@@ -114,7 +114,9 @@ def place(
             hold=vm.id in state.vms,
         ),
     )
-    plan = create_plan.plan(placed, host, cluster.networks, context.settings, context.ifup_template)
+    plan = create_plan.plan(
+        placed, host, cluster.networks, context.settings, context.ifup_of(host.name)
+    )
     return Draft(vm=placed, plan=plan, decision=decision)
 
 

@@ -27,6 +27,7 @@ from tashictl.model.steps import (
 )
 from tashictl.model.vm import Vm
 from tashictl.planning import manifest, paths, ports, qemu, render
+from tashictl.planning.net.layout import style_of
 
 
 def plan(
@@ -71,7 +72,9 @@ def to_running(
     steps: list[Step] = []
     bridged = [nic for nic in vm.spec.nics if nic.ssh_port is None]
     for network_id in dict.fromkeys(nic.network for nic in bridged):
-        content = render.ifup(ifup_template, by_id[network_id])
+        content = render.ifup(
+            ifup_template, by_id[network_id], style=style_of(host.config), host=host.name
+        )
         steps.append(WriteIfup(**at, path=paths.ifup(network_id, settings), content=content))
     for nic in bridged:
         steps.append(
@@ -121,6 +124,7 @@ def start(vm: Vm, host: Host, settings: Settings) -> StartQemu:
         ),
         wait_s=int(settings.qemu.start_timeout_s),
         powerdown_s=int(settings.qemu.powerdown_timeout_s),
+        image_folder=where.image_folder,
     )
 
 

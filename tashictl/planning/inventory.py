@@ -86,7 +86,7 @@ class _Parser:
                     continue
                 here[name] = key.where
                 values = {**body.values, **({"address": address} if address else {})}
-                if placed:
+                if values.get("host_addresses"):  # also where all of them are wrong
                     values["host_addresses"] = tuple(column[at] for column in placed)
                 self._hosts[name] = Body(values=values, places=body.places, where=key.where)
 

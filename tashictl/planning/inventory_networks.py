@@ -140,12 +140,19 @@ def check_addresses(inventory: Inventory, faults: Faults, places: dict[str, str]
     """No two hosts may have one address on a network; `places` is by host."""
     seen: dict[tuple[str, str], str] = {}
     for host in inventory.hosts:
-        placed = dict(a.split("=", 1) for a in host.host_addresses)
+        placed = [a.split("=", 1) for a in host.host_addresses]
         for network in inventory.networks:
             if host.networks is not None and network.name not in host.networks:
                 continue
-            address = placed.get(network.name, network.host_address or "")
-            for one in {address, network.host_address6 or ""}:
+            own = [address for name, address in placed if name == network.name]
+            has4 = any(":" not in address and address != "auto" for address in own)
+            has6 = any(":" in address or address == "auto" for address in own)
+            shared = network.host_address or ""
+            if not (has6 if ":" in shared else has4):
+                own.append(shared)
+            if not has6:
+                own.append(network.host_address6 or "")
+            for one in dict.fromkeys(own):
                 if "/" not in one:
                     continue
                 first = seen.setdefault((network.name, one.partition("/")[0]), host.name)

@@ -10,6 +10,7 @@ the run folder, ``launch``, so that no argument passes through systemd, which ex
 from __future__ import annotations
 
 from tashictl.model.steps import KillQemu, StartQemu
+from tashictl.planning import qemu_user
 from tashictl.planning.shell import quote
 
 _TERM_S = 10  # what QEMU may take to end after TERM, before it is killed
@@ -29,7 +30,7 @@ ended) echo "$EXIT_STATUS" >"$R/ended"; exit 0;;
 start) exec 8>>"$R/run.lock"; flock -w 2 8 || {{ echo 75 >"$R/ended"; exit 75; }};;
 esac
 cd /; umask 007; exec </dev/null >>"$D/qemu.log" 2>&1
-exec "$QEMU" {argv}"""
+exec $AS "$QEMU" {argv}"""
 
 # A unit that has ended is collected by systemd; one that stays is on its way up, or hangs.
 UNIT = r"""unit="tashi-$C-$U.service"
@@ -47,6 +48,10 @@ _START = r"""mkdir -p "$R" && chmod 2750 "$R" && chmod 711 "${{R%/*}}" "${{R%/*/
 [ -z "$SUDO_GID" ] || chgrp "$SUDO_GID" "$R"
 if alive; then
   p=$(qemu_pid) || die 'run.lock is held, but no QEMU of this VM is to be found'
+  if [ -n "$Q" ]; then
+    i=0; until bound || [ "$i" -ge {ticks} ]; do sleep 0.02; i=$((i+1)); done
+    from_qemu || exit 1
+  fi
   say D pid "$p"; echo 'runs already'; exit 0
 fi
 QEMU=; for b in {binaries}; do QEMU=$(command -v "$b") && break; done
@@ -59,27 +64,34 @@ mkfifo "$R/monitor.in" && ln -s /dev/null "$R/monitor.out" || exit 1
 cat >"$R/launch" <<'{mark}' || exit 1
 {launch}
 {mark}
-if managed; then
+AS=; if [ -n "$Q" ]; then
+  AS="setpriv --reuid=$Q --regid=$Q --init-groups --no-new-privs"
+  {lent} || exit 1
+  to_qemu || exit 1
+fi
+{kvm}if managed; then
   exec 8>&-; no_unit
   systemd-run --quiet --collect --unit="$unit" --slice=machine.slice \
-    --description="tashictl VM $U" --setenv=QEMU="$QEMU" -p WorkingDirectory="$R" \
-    -p KillMode=mixed -p TimeoutStopSec={stop_s} -p After=network.target -p After=remote-fs.target \
+    --description="tashictl VM $U" --setenv=QEMU="$QEMU" --setenv=AS="$AS" \
+    -p WorkingDirectory="$R" -p KillMode=mixed -p TimeoutStopSec={stop_s} \
+    -p After=network.target -p After=remote-fs.target \
     -p 'ExecStop=/bin/sh ./launch stop' -p 'ExecStopPost=/bin/sh ./launch ended' \
     /bin/sh ./launch start 2>&1 || die "systemd did not start $unit"
   gone() {{ [ -s "$R/ended" ] && rc=$(cat "$R/ended"); }}
   end() {{ systemctl kill -s KILL "$unit" 2>/dev/null; no_unit; }}
 else
-  export QEMU; setsid sh "$R/launch" go 9>&- &
+  export QEMU AS; setsid sh "$R/launch" go 9>&- &
   p=$!
   gone() {{ kill -0 "$p" 2>/dev/null && return 1; wait "$p"; rc=$?; }}
   end() {{ kill -KILL "$p"; }}
 fi
 i=0
-while ! {{ [ -S "$R/qmp.sock" ] && [ -s "$R/qemu.pid" ]; }}; do
+while ! {{ [ -S "$R/qmp.sock" ] && [ -s "$R/qemu.pid" ] && {{ [ -z "$Q" ] || bound; }}; }}; do
   if gone; then tail -n 5 "$D/qemu.log"; die "QEMU ended at once with exit code $rc"; fi
   [ "$i" -lt {ticks} ] || {{ end; die 'no QMP socket within {wait_s} s'; }}
   sleep 0.02; i=$((i+1))
 done
+[ -z "$Q" ] || from_qemu || exit 1
 p=$(qemu_pid) || die 'QEMU has ended'
 say D pid "$p"; say D starttime "$(start_time "$p")"
 say D boot_id "$(cat /proc/sys/kernel/random/boot_id)" """
@@ -107,13 +119,19 @@ def start(step: StartQemu) -> str:
         stop_ticks=step.powerdown_s * 2,
         argv=" ".join(quote(a) for a in step.argv),
     )
-    return UNIT + _START.format(
-        binaries=" ".join(quote(b) for b in step.binaries),
-        launch=launch,
-        mark=mark_for(launch),
-        stop_s=step.powerdown_s + _TERM_S,
-        ticks=step.wait_s * 50,
-        wait_s=step.wait_s,
+    return (
+        qemu_user.start(step)
+        + UNIT
+        + _START.format(
+            kvm=qemu_user.kvm(step.argv),
+            lent=qemu_user.lent(step),
+            binaries=" ".join(quote(b) for b in step.binaries),
+            launch=launch,
+            mark=mark_for(launch),
+            stop_s=step.powerdown_s + _TERM_S,
+            ticks=step.wait_s * 50,
+            wait_s=step.wait_s,
+        )
     )
 
 

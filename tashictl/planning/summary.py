@@ -7,23 +7,30 @@ from collections.abc import Mapping
 from tashictl.model.steps import (
     AddTap,
     AdoptQemu,
+    ArmNet,
     AwaitExit,
     AwaitQmp,
     CheckDisk,
     CheckImage,
     CheckPort,
+    ConfirmNet,
     CreateOverlay,
+    GoNet,
+    InstallPackages,
+    JoinGroup,
     KillQemu,
     LetGo,
     LoadModule,
     MakeFolder,
     MakeReplicaFolder,
+    MakeUser,
     MarkFences,
     MendIfup,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
     PressPowerButton,
+    PutFile,
     PutImage,
     PutReplica,
     PutSeed,
@@ -32,6 +39,8 @@ from tashictl.model.steps import (
     RemoveDir,
     RemoveFile,
     RemoveTap,
+    RollbackNet,
+    SetFolder,
     StartQemu,
     Step,
     WriteIfup,
@@ -115,6 +124,31 @@ def _of_the_state(step: Step) -> str:
             return f"{path}/state.json, generation {generation}, unless a newer one is there"
         case MendIfup() | LoadModule():
             return mend.summary(step)
+        case _:
+            return _of_a_setup(step)
+
+
+def _of_a_setup(step: Step) -> str:
+    match step:
+        case InstallPackages(manager=manager, packages=packages, timeout_s=timeout_s):
+            return f"{', '.join(packages)} by {manager}, in at most {timeout_s} s"
+        case MakeUser(user=user):
+            return f"system user {user}, without home and shell"
+        case JoinGroup(user=user, device=device):
+            return f"{user} into the group of {device}"
+        case SetFolder(path=path):
+            return f"{path}, which everybody may pass through"
+        case PutFile(path=path, sudoers=sudoers):
+            checked = "if visudo finds it right" if sudoers else "unless it is the operator's own"
+            return f"{path}, {checked}"
+        case ArmNet(window_s=window_s):
+            return f"lay down the change and its reverse, which runs in {window_s} s"
+        case GoNet():
+            return "make the change, detached"
+        case ConfirmNet():
+            return "disarm, then write the files"
+        case RollbackNet():
+            return "go back now"
         case _:
             return step.name
 

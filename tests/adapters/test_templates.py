@@ -9,7 +9,7 @@ NAME = "qemu-ifup.j2"
 
 
 def test_the_shipped_template_is_found() -> None:
-    assert templates.read(NAME, []).startswith("#!/bin/sh\n")
+    assert "#!/bin/sh\n" in templates.read(NAME, [])
 
 
 def test_an_own_template_comes_first_in_the_order_given(tmp_path: Path) -> None:
@@ -38,6 +38,19 @@ def test_a_template_that_is_nowhere_is_refused_with_where_it_was_looked_for(tmp_
 
     assert caught.value.code == "E-TEMPLATE"
     assert str(tmp_path) in caught.value.cause
+
+
+def test_a_hosts_own_template_comes_before_the_clusters(tmp_path: Path) -> None:
+    common, own = tmp_path / "templates", tmp_path / "templates" / "hosts" / "node2"
+    own.mkdir(parents=True)
+    (common / NAME).write_text("the cluster's")
+    (own / NAME).write_text("node2's")
+
+    assert templates.read(NAME, templates.own_folders(tmp_path, "node1")) == "the cluster's"
+    assert templates.read(NAME, templates.own_folders(tmp_path, "node2")) == "node2's"
+    assert templates.read(NAME, templates.own_folders(tmp_path)) == "the cluster's"
+    assert templates.of_hosts(NAME, tmp_path) == {"node2": "node2's"}
+    assert templates.of_hosts(NAME, tmp_path / "none") == {}
 
 
 def test_an_own_template_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:

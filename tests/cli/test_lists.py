@@ -18,6 +18,7 @@ LISTS = [
     ("host", "list"),
     ("host", "check"),
     ("image", "list"),
+    ("net", "list"),
     ("op", "list", "--all"),
     ("event", "list"),
     ("state", "check"),

@@ -8,32 +8,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tashictl.model.net import HostFile
 from tashictl.model.settings import Settings, TashictlSettings
 from tashictl.model.steps import (
     AddTap,
     AdoptQemu,
+    ArmNet,
     AwaitExit,
     Batch,
     CheckDisk,
     CheckImage,
     CheckPort,
+    ConfirmNet,
     CreateOverlay,
     Fence,
+    GoNet,
     Guard,
+    InstallPackages,
+    JoinGroup,
     KillQemu,
     LetGo,
     LoadModule,
     MakeFolder,
     MakeReplicaFolder,
+    MakeUser,
     MarkFences,
     MendIfup,
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
+    PutFile,
     ReleaseHost,
     RemoveDir,
     RemoveFile,
     RemoveTap,
+    RollbackNet,
+    SetFolder,
     StartQemu,
     Step,
     WriteIfup,
@@ -51,6 +61,7 @@ _MANIFEST = f'{{"uuid":"{UUID}","generation":1,"name":"it\'s"'
 _IMAGES = SETTINGS.image_folder
 _REPLICA = "/var/lib/tashi/0123456789ab/replica"
 _SHA256 = "9f3a" * 16
+_NET = {"token": "00112233aabbccdd", "net_dir": "/run/tashi/net"}
 
 STEPS: dict[str, Step] = {
     "write-manifest": WriteManifest(**AT, phase="creating", manifest=_MANIFEST + "}"),
@@ -96,6 +107,13 @@ STEPS: dict[str, Step] = {
     "release-host": ReleaseHost(
         **HOST, etc_dir="/etc", images=("a b.img", "sub/it's.qcow2"), parts=("c.img.part",)
     ),
+    "release-host-setup": ReleaseHost(
+        **HOST,
+        etc_dir="/etc",
+        images=(),
+        made=("/etc/modules-load.d/tashictl.conf", "/etc/sudoers.d/tashictl"),
+        user="tashi-qemu",
+    ),
     "release-host-shared": ReleaseHost(**HOST, etc_dir="/etc", images=(), shared=True),
     "mark-fences": MarkFences(**HOST, epoch=3),
     "make-replica-folder": MakeReplicaFolder(**HOST, path=_REPLICA, epoch=2, generation=41),
@@ -113,6 +131,46 @@ STEPS: dict[str, Step] = {
     ),
     "load-module": LoadModule(**HOST, module="8021q"),
     "remove-file": RemoveFile(**HOST, path=f"{_IMAGES}/a.img.part"),
+    "install-packages-apt": InstallPackages(
+        **HOST, manager="apt-get", packages=("bridge-utils", "qemu-utils"), timeout_s=900
+    ),
+    "install-packages-dnf": InstallPackages(
+        **HOST, manager="dnf", packages=("qemu-img", "qemu-kvm"), timeout_s=60
+    ),
+    "make-user": MakeUser(**HOST, user="tashi-qemu"),
+    "join-group": JoinGroup(**HOST, user="tashi-qemu", device="/dev/kvm"),
+    "set-folder": SetFolder(**HOST, path=_IMAGES),
+    "put-file": PutFile(
+        **HOST,
+        path="/etc/qemu-ifup.1",
+        content='#!/bin/sh\n# rendered by tashictl\nip "$1"\n',
+        mode="755",
+        mark="# rendered by tashictl",
+    ),
+    "put-file-sudoers": PutFile(
+        **HOST,
+        path="/etc/sudoers.d/tashictl",
+        content="# ours\nops ALL=(root) NOPASSWD: ALL\n",
+        mode="440",
+        mark="# ours",
+        sudoers=True,
+    ),
+    "arm-net": ArmNet(
+        **HOST,
+        **_NET,
+        forward=("ip link set dev eth1 up",),
+        reverse=("ip link set dev eth1 down",),
+        files=(
+            HostFile(path="/etc/network/interfaces.d/tashi", text="auto eth1\n"),
+            HostFile(path="/etc/qemu-ifup.9", text=None),
+        ),
+        digest=_SHA256,
+        window_s=90,
+        up=("eth1",),
+    ),
+    "go-net": GoNet(**HOST, **_NET),
+    "confirm-net": ConfirmNet(**HOST, **_NET),
+    "rollback-net": RollbackNet(**HOST, **_NET),
 }
 
 

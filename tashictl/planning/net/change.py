@@ -7,6 +7,7 @@ longer wanted goes last. Called the other way round it gives the reverse.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_interface
 
 from tashictl.model.net import Link, Picture, PortVlan, Route
 from tashictl.model.net_change import (
@@ -46,6 +47,7 @@ def changes(before: Picture, after: Picture) -> tuple[AnyChange, ...]:
         *pair.addresses_to_add(),
         *pair.routes(),
         *pair.addresses_to_drop(),
+        *pair.addresses_again(),
         *pair.routes_again(),
         *pair.routes_to_drop(),
         *pair.links_to_drop(),
@@ -53,6 +55,23 @@ def changes(before: Picture, after: Picture) -> tuple[AnyChange, ...]:
         *pair.downs(),
         *pair.clients_to_start(),
     )
+
+
+def back(before: Picture, after: Picture) -> tuple[AnyChange, ...]:
+    """What leads back to `before` from wherever `changes(before, after)` stopped.
+
+    What the kernel took along with an address, and had not been given again, is said once more.
+    """
+    poorer = {d.device for d in _Pair(before, after).addresses_to_drop()}
+    addresses = [
+        AddAddress(device=link.name, cidr=a.cidr)
+        for link in before.links
+        if link.name in poorer
+        for a in link.addresses
+        if not (a.v6 and a.dynamic)
+    ]
+    routes = [SetRoute(route=r) for r in _ordered(before.routes) if r.device in poorer]
+    return (*changes(after, before), *addresses, *routes)
 
 
 def depth(link: Link, links: Mapping[str, Link]) -> int:
@@ -184,6 +203,17 @@ class _Pair:
             for address in self.old[name].addresses:
                 if address.cidr not in stay:
                     yield DropAddress(device=name, cidr=address.cidr)
+
+    def addresses_again(self) -> Iterator[AddAddress]:
+        """With the first IPv4 address of a subnet the kernel takes the others of it away.
+
+        (Unless promote_secondaries is set; ip-sysctl.)
+        """
+        for drop in self.addresses_to_drop():
+            subnet = ip_interface(drop.cidr).network
+            for address in self.new[drop.device].addresses:
+                if not address.v6 and ip_interface(address.cidr).network == subnet:
+                    yield AddAddress(device=drop.device, cidr=address.cidr)
 
     def routes(self) -> Iterator[SetRoute]:
         """Routes that are new, or whose device is: said before the old addresses go."""

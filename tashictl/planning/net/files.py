@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from tashictl.errors import Problems, TashiError, raise_all
 from tashictl.model.net import HostFile, Layout
 from tashictl.planning import render
-from tashictl.planning.net import render_interfaces
+from tashictl.planning.net import render_interfaces, render_networkd
 
 IFDOWN = "qemu-ifdown.j2"
 TEMPLATES = (
     *(render_interfaces.IFUPDOWN, render_interfaces.LEGACY),
+    *(render_networkd.NETDEV, render_networkd.NETWORK, render_networkd.DROPIN),
     *(render.IFUP, IFDOWN),
 )
 _IFUP_PATH = "/etc/qemu-ifup"
@@ -20,23 +21,23 @@ _EXECUTABLE = 0o755
 
 
 def files(
-    layout: Layout, templates: Mapping[str, str], observed: Mapping[str, str] | None
+    layout: Layout,
+    templates: Mapping[str, str],
+    observed: Mapping[str, str] | None,
+    mac: str = "",
 ) -> tuple[HostFile, ...]:
     """The files as they are wanted on that host.
 
     `templates` are texts by name; `observed` are the network files that are there, by path, None
     for a fresh host. A file of ours that is not wanted any more has no text; the mode of one that
-    is there already stays. Raises InvalidRequest or Problems.
+    is there already stays. `mac` is the uplink's, for bridges of networkd. Raises InvalidRequest or
+    Problems.
     """
     there = observed or {}
-    style = {
-        "ifupdown": render_interfaces.ifupdown,
-        "legacy": render_interfaces.legacy,
-    }[layout.style]
     found: list[HostFile] = []
     problems: list[TashiError] = []
     makers: tuple[Callable[[], Iterable[HostFile]], ...] = (
-        lambda: style(layout, templates, there),
+        lambda: _network(layout, templates, there, mac),
         lambda: _scripts(layout, templates, there),
     )
     for make in makers:
@@ -52,7 +53,25 @@ def files(
 
 def owned(files: Mapping[str, str]) -> frozenset[str]:
     """The interfaces that files with our mark define."""
-    return render_interfaces.owned(files)
+    return render_interfaces.owned(files) | render_networkd.owned(files)
+
+
+def is_ours(text: str) -> bool:
+    """Whether `files` wrote that text: it has our mark, or is what a fresh host begins with."""
+    return render.IFUP_MARK in text or text == render_interfaces.FRESH
+
+
+def _network(
+    layout: Layout, templates: Mapping[str, str], there: Mapping[str, str], mac: str
+) -> Iterable[HostFile]:
+    """The files of the style; what another style of ours left behind goes."""
+    if layout.style == "networkd":
+        yield from render_networkd.files(layout, templates, there, mac)
+        yield from render_interfaces.without_ours(there)
+        return
+    make = render_interfaces.legacy if layout.style == "legacy" else render_interfaces.ifupdown
+    yield from make(layout, templates, there)
+    yield from render_networkd.without_ours(there)
 
 
 def _scripts(

@@ -90,25 +90,6 @@ class _Maker:
             bridge: [s for s in layout.strands if s.bridge == bridge] for bridge in layout.bridges
         }
         self.bridged = any(s.port == layout.uplink for s in layout.strands) and layout.uplink != ""
-        self.gateways = sizes.gateway_holders(
-            layout, has4=self._has_default("inet"), has6=self._has_default("inet6")
-        )
-
-    def _has_default(self, family: str) -> bool:
-        """Whether a default route of that family comes from what we keep or take over."""
-        written = {self.layout.uplink} if self.bridged else set()
-        written |= {name for s in self.layout.strands for name in (s.port, s.bridge, s.holder)}
-        written -= set() if self.bridged else {self.layout.uplink}
-        kept = [s for s in self.found.theirs if s.name not in written]
-        for strand in self._all_strands():
-            asked = strand.address6 if family == "inet6" else strand.address
-            kept += self._taken(strand) if not asked else ()
-        if not self.bridged:
-            kept += self._addresses_back(self.layout.uplink)
-        return any(
-            s.family == family and (s.option("gateway") or s.method in ("dhcp", "auto"))
-            for s in kept
-        )
 
     def uplink(self) -> Iterator[Interface]:
         """The uplink, where it is a port, or has no stanza of the operator's, or in legacy."""
@@ -217,16 +198,11 @@ class _Maker:
         first = strands[0]
         return own or replace(
             first,
-            network=replace(first.network, vlan=None, gateway=None, gateway6=None),
+            network=replace(first.network, vlan=None),
             holder=bridge,
             address="",
             address6="",
         )
-
-    def _all_strands(self) -> Iterator[Strand]:
-        for bridge in self.by_bridge:
-            yield self._holding(bridge)
-        yield from (s for s in self.layout.strands if s.holder != s.bridge)
 
     def _taken(self, strand: Strand) -> tuple[Stanza, ...]:
         """What is there already of a strand's addresses, for its holder."""
@@ -273,9 +249,9 @@ class _Maker:
     def _static(self, strand: Strand, family: str, asked: str) -> Iterator[tuple[str, str]]:
         network = strand.network
         yield "address", asked
-        for gateway in self.gateways.get(strand.holder, ()):
-            if (":" in gateway) == (family == "inet6"):
-                yield "gateway", gateway
+        gateway = strand.gateway6 if family == "inet6" else strand.gateway
+        if gateway:
+            yield "gateway", gateway
         if family == "inet6" and "/" in strand.address:
             return  # said with IPv4 already
         if network.dns:

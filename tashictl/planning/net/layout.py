@@ -14,6 +14,11 @@ from tashictl.model.network import Network
 DEFAULT_STYLE = "ifupdown"
 
 
+def style_of(host: HostConfig) -> str:
+    """How a host's network files are written."""
+    return host.style or DEFAULT_STYLE
+
+
 def networks_of(host: HostConfig, networks: Iterable[Network]) -> tuple[Network, ...]:
     """The bridged networks that a host has, in the order of the inventory."""
     return tuple(
@@ -31,8 +36,8 @@ def layout(host: HostConfig, networks: Iterable[Network], style: str | None = No
     own = networks_of(host, networks)
     uplink = host.uplink or ""
     raise_all(_problems(host, own))
-    placed = dict(a.split("=", 1) for a in host.host_addresses if ":" not in a)
-    placed6 = dict(a.split("=", 1) for a in host.host_addresses if ":" in a or a.endswith("=auto"))
+    placed = dict(a.split("=", 1) for a in host.host_addresses if not _is_six(a))
+    placed6 = dict(a.split("=", 1) for a in host.host_addresses if _is_six(a))
     strands = tuple(
         _strand(
             uplink,
@@ -45,16 +50,28 @@ def layout(host: HostConfig, networks: Iterable[Network], style: str | None = No
     strands = _with_gateways(strands)
     return Layout(
         host=host.name,
+        address=host.address,
         uplink=uplink,
-        style=style or host.style or DEFAULT_STYLE,
+        style=style or style_of(host),
         strands=strands,
     )
 
 
+def _is_six(placed: str) -> bool:
+    """Whether ``network=address`` is of IPv6."""
+    return ":" in placed or placed.endswith("=auto")
+
+
 def _with_gateways(strands: tuple[Strand, ...]) -> tuple[Strand, ...]:
-    """The host's default route is of the first network on which it has a fixed address."""
-    first = next((s for s in strands if "/" in s.address and _v4(s.network.gateway)), None)
-    first6 = next((s for s in strands if "/" in s.address6 and _gateway6(s)), None)
+    """The host's default route is of the first network on which it has a fixed address.
+
+    None is needed where DHCP or router advertisements bring one.
+    """
+    by_dhcp = any(s.address == "dhcp" for s in strands)
+    by_router = any(s.address6 == "auto" for s in strands)
+    static = [s for s in strands if "/" in s.address and _v4(s.network.gateway) and not by_dhcp]
+    static6 = [s for s in strands if "/" in s.address6 and _gateway6(s) and not by_router]
+    first, first6 = next(iter(static), None), next(iter(static6), None)
     return tuple(
         replace(
             s,

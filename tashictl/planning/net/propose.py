@@ -15,7 +15,7 @@ from tashictl.model.vm import Vm
 from tashictl.planning import paths
 from tashictl.planning.net import files as net_files
 from tashictl.planning.net import layout as layouts
-from tashictl.planning.net.change import changes
+from tashictl.planning.net.change import back, changes
 from tashictl.planning.net.target import target
 
 
@@ -56,7 +56,9 @@ def propose(wanted: Wanted, net: HostNet) -> Proposal:
     """Hold a host against what is wanted of it; raises InvalidRequest or Problems."""
     layout = fitted(layouts.layout(wanted.host, wanted.networks, wanted.style), net)
     before = net_files.owned(net.files)
-    want = net_files.files(layout, wanted.templates, net.files)
+    uplink = net.picture.link(layout.uplink)
+    mac = uplink.mac if uplink is not None else ""
+    want = net_files.files(layout, wanted.templates, net.files, mac)
     picture = target(layout, net, before, wanted.taps)
     forward = changes(net.picture, picture)
     after = net_files.owned({f.path: f.text for f in want if f.text is not None})
@@ -67,7 +69,7 @@ def propose(wanted: Wanted, net: HostNet) -> Proposal:
         picture=picture,
         files=tuple(f for f in want if _differs(f, net)),
         forward=(*forward, *renewals(forward, net.picture, picture)),
-        reverse=changes(picture, net.picture),
+        reverse=back(net.picture, picture),
         owned=tuple(sorted(after)),
         unowned=tuple(sorted(before - after)),
     )
@@ -75,8 +77,10 @@ def propose(wanted: Wanted, net: HostNet) -> Proposal:
 
 def fitted(layout: Layout, net: HostNet) -> Layout:
     """The layout without default routes where the host has them elsewhere, and keeps them."""
-    mine = {n for s in layout.strands for n in (s.port, s.holder)}
-    elsewhere = {r.v6 for r in net.picture.routes if r.to == "default" and r.device not in mine}
+    asked = {n for s in layout.strands if s.address for n in (s.port, s.holder)}
+    asked6 = {n for s in layout.strands if s.address6 for n in (s.port, s.holder)}
+    defaults = [r for r in net.picture.routes if r.to == "default"]
+    elsewhere = {r.v6 for r in defaults if r.device not in (asked6 if r.v6 else asked)}
     return layouts.without_gateways(layout, v4=False in elsewhere, v6=True in elsewhere)
 
 

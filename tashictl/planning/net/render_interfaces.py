@@ -18,7 +18,7 @@ from tashictl.planning.net.stanzas import INTERFACES
 
 IFUPDOWN = "interfaces.ifupdown.j2"
 LEGACY = "interfaces.legacy.j2"
-_FRESH = """\
+FRESH = """\
 auto lo
 iface lo inet loopback
 
@@ -33,7 +33,7 @@ def ifupdown(
     """``interfaces.d/tashi`` and what else of ifupdown's files has to differ."""
     wanted, kept = _wanted(layout, observed)
     files = [HostFile(path=p, text=t) for p, t in kept.items() if t != observed.get(p)]
-    main = kept.get(INTERFACES, "").replace(_SOURCE, "") or _FRESH
+    main = kept.get(INTERFACES, "").replace(_SOURCE, "") or FRESH
     if wanted:
         text = render.marked(_text(layout, templates, IFUPDOWN, wanted))
         if not stanzas.reads({**kept, INTERFACES: main}, TASHI):
@@ -58,7 +58,7 @@ def legacy(
     looped = any(s.name == "lo" for s in carry.find({**kept, INTERFACES: own}).theirs)
     text = _text(layout, templates, LEGACY, wanted, loopback=not looped)
     text = text if text.startswith(render.IFUP_MARK) else f"{render.IFUP_MARK}\n{text}"
-    whole = carry.joined(own, text) if wanted else own or _FRESH
+    whole = carry.joined(own, text) if wanted else own or FRESH
     files = [HostFile(path=p, text=t) for p, t in kept.items() if t != observed.get(p)]
     if TASHI in observed:
         files.append(HostFile(path=TASHI, text=None))
@@ -153,6 +153,7 @@ def _conflicts(
     if observed.get(TASHI, "").strip() and not _is_ours(observed[TASHI]):
         yield _conflict(layout, f"{TASHI} is not ours", "it lacks our mark", "move it away")
     bridge_of = {i.port: i.name for i in wanted if i.kind == "bridge"}
+    tags = {i.vlan: i.name for i in wanted if i.kind == "vlan"}
     for other in found.theirs:
         if other.name in names:
             continue
@@ -163,6 +164,13 @@ def _conflicts(
                 f"and would be in {bridge_of[port]}: an interface can be in one only",
                 f"`bridge: {other.name}` for that network in the inventory, which takes it over",
             )
+        if (tag := _vlan(other, layout.uplink)) in tags:
+            yield _conflict(
+                layout,
+                f"{other.name} is VLAN {tag} of {layout.uplink} already",
+                f"Linux has each VLAN of an interface once, and ours is {tags[tag]}",
+                f"call it {tags[tag]} in the host's files: then it is taken over",
+            )
     for heir, base in _heirs(observed, names):
         yield _conflict(
             layout,
@@ -170,6 +178,13 @@ def _conflicts(
             "a network of the inventory takes it over",
             f"write out in {heir} what it inherits",
         )
+
+
+def _vlan(one: stanzas.Stanza, uplink: str) -> int | None:
+    """The VLAN of the uplink that a stanza is of, by its options or its name."""
+    on = one.option("vlan-raw-device", "vlan_raw_device") or one.name.rpartition(".")[0]
+    number = re.search(r"(\d+)$", one.option("vlan-id", "vlan_id") or one.name)
+    return int(number[1]) if on == uplink and number else None
 
 
 def _ports(one: stanzas.Stanza) -> set[str]:

@@ -1,4 +1,4 @@
-"""The MTU of every interface of a layout, and which network brings the host's default route."""
+"""The MTU of every interface of a layout."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ def mtus(layout: Layout) -> dict[str, int]:
     found: dict[str, int] = {}
     on_uplink = [s for s in layout.strands if s.network.mode == "bridge"]
     largest = max((s.network.mtu or 0 for s in on_uplink), default=0)
-    untagged = [s for s in on_uplink if s.port == layout.uplink and not s.network.vlan_aware]
-    if largest > USUAL or (largest and len(untagged) == len(on_uplink)):
+    if largest > USUAL:
         found[layout.uplink] = largest
     for strand in layout.strands:
         size = _size(strand, raised=largest > USUAL)
@@ -42,26 +41,3 @@ def _size(strand: Strand, *, raised: bool) -> int:
         outer = _VXLAN6 if any(":" in r for r in network.remotes) else _VXLAN
         return USUAL - outer
     return USUAL if raised else 0
-
-
-def gateway_holders(layout: Layout, *, has4: bool, has6: bool) -> dict[str, tuple[str, ...]]:
-    """The default gateways that the files give, by the interface that has them.
-
-    A host has one default route of each family: that of what is there already (`has4`, `has6`), of
-    DHCP or router advertisements, or the first network's where the host has an address of its own.
-    """
-    found: dict[str, list[str]] = {}
-    for strand in layout.strands:
-        has4 = has4 or strand.address == "dhcp"
-        has6 = has6 or strand.address6 == "auto"
-    for strand in layout.strands:
-        network = strand.network
-        gateway4 = network.gateway if network.gateway and ":" not in network.gateway else None
-        gateway6 = network.gateway6 or (None if gateway4 else network.gateway)
-        if not has4 and gateway4 and "/" in strand.address:
-            found.setdefault(strand.holder, []).append(gateway4)
-            has4 = True
-        if not has6 and gateway6 and "/" in strand.address6:
-            found.setdefault(strand.holder, []).append(gateway6)
-            has6 = True
-    return {holder: tuple(gateways) for holder, gateways in found.items()}

@@ -11,13 +11,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
+from tashictl.planning.net import globs
+
 INTERFACES = "/etc/network/interfaces"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _WORD = re.compile(r"[^ \t\n\v\f\r]+")
 _SPACES = " \t\n\v\f\r"
 _LISTS = ("auto", "no-auto-down", "no-scripts")
 _FAMILIES = ("inet", "inet6", "can", "ipx")
-_IN_DIRECTORY = re.compile(r"[a-zA-Z0-9_-]+")
+_IN_DIRECTORY = "[a-zA-Z0-9_-]+"
 
 
 class Stanza(Struct, frozen=True, kw_only=True):
@@ -208,20 +210,7 @@ def _patterns(text: str, folder: str) -> Iterator[re.Pattern[str]]:
             path = word.strip("\"'")
             path = path if path.startswith("/") else f"{folder}/{path}"
             if first == "source":
-                yield re.compile(_glob(path))
+                yield globs.of_path(path)
             elif first.startswith("source-dir"):
-                yield re.compile(f"{_glob(path.rstrip('/'))}/{_IN_DIRECTORY.pattern}")
-
-
-def _glob(path: str) -> str:
-    """A shell wildcard as a regular expression; a hidden file is matched by its dot only."""
-    out = ""
-    for part in re.findall(r"\[[^]/]+\]|.", path.replace("//", "/")):
-        if part in ("*", "?"):
-            hidden = "(?!\\.)" if out.endswith("/") else ""
-            out += f"{hidden}[^/]" + ("*" if part == "*" else "")
-        elif len(part) > 1:
-            out += "[" + part[1:-1].replace("\\", "\\\\").replace("!", "^", 1) + "]"
-        else:
-            out += re.escape(part)
-    return out
+                folder_of = globs.of_path(path.rstrip("/"))
+                yield re.compile(f"(?:{folder_of.pattern})/{_IN_DIRECTORY}")

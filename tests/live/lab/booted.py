@@ -6,6 +6,8 @@ without a password), noroot (may not); one key opens all of them. logind ends wh
 behind (KillUserProcesses=yes).
 """
 
+import base64
+import contextlib
 import io
 import os
 import secrets
@@ -13,7 +15,7 @@ import socket
 import subprocess
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,9 +28,11 @@ from tests.live.lab.station import Link, Station, forwarded
 
 BOOT_TIMEOUT_S = 400.0
 _OFF_TIMEOUT_S = 300.0
+_ASK_TIMEOUT_S = 60.0
+# A busy machine loses timer ticks: without no_timer_check a kernel may then refuse to boot.
 _COMMAND_LINE = (
     "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off fsck.mode=skip quiet "
-    "init=/sbin/lab-init"
+    "no_timer_check init=/sbin/lab-init"
 )
 # While it boots and while it goes down, nobody but root may log in.
 _BOOT_ID = "while [ -e /run/nologin ]; do sleep 0.2; done; cat /proc/sys/kernel/random/boot_id"
@@ -69,8 +73,7 @@ class Booted:
         self._host_key = directory / "host_key"
         self._qemu: subprocess.Popen[bytes] | None = None
         self._eye, self._monitor = Eye(), Monitor()
-        for path in (self.key, self._host_key):
-            make_key(path)
+        self._make_keys()
         self._write_known_hosts()
         self._write_seed()
         self._disk = self._new_disk()
@@ -107,6 +110,9 @@ class Booted:
             "ConnectTimeout": "10",
             "IdentitiesOnly": "yes",
             "IdentityFile": str(self.key),
+            # A host that is gone says no goodbye where it has an address of its own.
+            "ServerAliveInterval": "5",
+            "ServerAliveCountMax": "12",
             "UserKnownHostsFile": str(self.directory / "known_hosts"),
         }
         flags = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
@@ -150,11 +156,18 @@ class Booted:
         while time.monotonic() < deadline_s:
             _ = self.pid  # raises when QEMU has ended
             if self._greets():
-                found = self.run(_BOOT_ID).stdout.strip()
+                found = self._ask_boot_id()
                 if found not in ("", but):
                     return found
             time.sleep(0.2)
         raise TimeoutError(f"{self.name}: no SSH within {timeout_s} s: {self.serial_log()[-2000:]}")
+
+    def await_greeting(self, timeout_s: float = BOOT_TIMEOUT_S) -> None:
+        """Returns when sshd greets; enough for a host of which the boot is over."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self._greets():
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{self.name}: no SSH within {timeout_s} s")
 
     def reboot(self) -> None:
         """An orderly reboot by systemd; returns when it answers again."""
@@ -167,6 +180,13 @@ class Booted:
         if self._qemu is not None:
             self._qemu.kill()
             self._qemu.wait()
+
+    def switch_off(self) -> None:
+        """The power is gone, but QEMU writes down all that it knows, as of `remember`."""
+        with contextlib.suppress(EOFError, ConnectionError):
+            self._monitor.human("quit")
+        if self._qemu is not None:
+            self._qemu.wait(_OFF_TIMEOUT_S)
 
     def poweroff(self) -> None:
         """An orderly shutdown by systemd; returns when it is off."""
@@ -183,19 +203,29 @@ class Booted:
             os.close(self._disk)
             self._disk = -1
 
-    def remember(self) -> None:
+    def remember(self, name: str = "remembered") -> None:
         """Keeps all of its present state, memory and disk, for `recall`; takes some seconds."""
-        self._monitor.human("savevm remembered")
+        self._monitor.human(f"savevm {name}")
 
-    def recall(self) -> None:
+    def recall(self, name: str = "remembered") -> None:
         """All is as it was at `remember`, but for the clock, which is set anew; 1 to 3 s.
 
         A host that is off is switched on. Connections to it are dead.
         """
         if not self.up:
             self.start()
-        self._monitor.human("loadvm remembered")
+        self._monitor.human(f"loadvm {name}")
         self.look(f"date -u -s @{time.time():.3f}")
+
+    # cables
+
+    def pull_cable(self, card: int = 0) -> None:
+        """Pulls the cable of eth<card>, which sees it, until `plug_cable`."""
+        self._monitor.human(f"set_link n{card} off")
+
+    def plug_cable(self, card: int = 0) -> None:
+        """Ends `pull_cable`."""
+        self._monitor.human(f"set_link n{card} on")
 
     # inside
 
@@ -227,6 +257,20 @@ class Booted:
             raise RuntimeError(f"{self.name}: {command}: rc {done.returncode}: {done.stdout}")
         return done.stdout
 
+    def boot_id(self) -> str:
+        """Of its present boot; needs no network."""
+        return self.look("cat /proc/sys/kernel/random/boot_id").strip()
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Writes files (path without the first / -> text, or a Link) without any network."""
+        for place, text in files.items():
+            self.look(f"mkdir -p /{Path(place).parent}")
+            if isinstance(text, Link):
+                self.look(f"ln -sfn {text} /{place}")
+            else:
+                encoded = base64.b64encode(text.encode()).decode()
+                self.look(f"echo {encoded} | base64 -d >/{place}.new && mv /{place}.new /{place}")
+
     def serial_log(self) -> str:
         """What it wrote on its console since it was made."""
         path = self.directory / "serial.log"
@@ -241,7 +285,7 @@ class Booted:
         disks = [f"qcow2,{file}=/proc/self/fd/{self._disk},cache.no-flush=on"]
         more = (self.directory / "seed.tar", *self._drives)
         disks += [f"raw,read-only=on,{file}={path}" for path in more]
-        argv = ["qemu-system-x86_64", "-machine", "pc", "-accel", "tcg,thread=multi"]
+        argv = ["qemu-system-x86_64", "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=256"]
         argv += ["-smp", str(cores), "-m", str(memory_mib)]
         argv += ["-nodefaults", "-no-user-config", "-display", "none"]
         argv += ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]
@@ -259,12 +303,20 @@ class Booted:
         serial = f"file,id=s0,path={self.directory}/serial.log,append=on"
         return [*argv, "-chardev", serial, "-serial", "chardev:s0"]
 
+    def _make_keys(self) -> None:
+        for path in (self.key, self._host_key):
+            make_key(path)
+
     def _new_disk(self) -> int:
         """An overlay that has no name any more; its descriptor."""
         path = self.directory / "disk.qcow2"
         base = ("-F", "raw", "-b", str(self._image.disk))
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(path)]
         subprocess.run(argv, check=True, capture_output=True)
+        return self._unnamed(path)
+
+    @staticmethod
+    def _unnamed(path: Path) -> int:
         disk = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         path.unlink()
         return disk
@@ -293,6 +345,13 @@ class Booted:
         where = self.address if self.port == 22 else f"[{self.address}]:{self.port}"
         line = f"{where} {public_key(self._host_key)}\n"
         (self.directory / "known_hosts").write_text(line, encoding="utf-8")
+
+    def _ask_boot_id(self) -> str:
+        """By SSH; empty while nobody may log in, and from a host that went down meanwhile."""
+        try:
+            return self.run(_BOOT_ID, timeout_s=_ASK_TIMEOUT_S).stdout.strip()
+        except subprocess.TimeoutExpired:
+            return ""
 
     def _greets(self) -> bool:
         # QEMU accepts before the host does: only a greeting proves that sshd is there.

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 EYE = "lab.eye"
+_HELLO_S = 3.0
 
 
 class Line:
@@ -59,15 +60,28 @@ class Eye(Line):
         What it leaves in the background must have closed its output. Raises TimeoutError.
         """
         deadline_s = time.monotonic() + timeout_s
+        # What is said to a host that goes down is lost: only who has answered is told to act.
+        while self._ask("", min(deadline_s, time.monotonic() + _HELLO_S)) is None:
+            if time.monotonic() >= deadline_s:
+                raise TimeoutError(f"nobody there for: {command}")
+        answer = self._ask(command, deadline_s)
+        if answer is None:
+            raise TimeoutError(f"not done after {timeout_s} s: {command}")
+        words, _, code = answer.rpartition("\n")
+        return subprocess.CompletedProcess(command, int(code), words, "")
+
+    def _ask(self, command: str, deadline_s: float) -> str | None:
+        """Output, a new line and the exit code; None when the time is over."""
         self._number += 1
         sign = str(self._number).encode()
         self.send(sign + b" " + base64.b64encode(command.encode()))
-        while True:
-            number, _, answer = self.receive(deadline_s).partition(b" ")
-            if number == sign:
-                break
-        words, _, code = base64.b64decode(answer).decode(errors="replace").rpartition("\n")
-        return subprocess.CompletedProcess(command, int(code), words, "")
+        try:
+            while True:
+                number, _, answer = self.receive(deadline_s).partition(b" ")
+                if number == sign:
+                    return base64.b64decode(answer).decode(errors="replace")
+        except TimeoutError:
+            return None
 
 
 class Monitor(Line):

@@ -1,6 +1,6 @@
 """Booted hosts with a network that can be broken: management and a trunk, both with 802.1Q tags.
 
-    with NetHosts(folder) as nets:              # two hosts, 15 to 40 s
+    with NetHosts(folder) as nets:              # two hosts; seconds, but for the very first time
         one, two = nets.hosts
         one.run("…")                            # over SSH, as the controller comes
         one.look("…")                           # by a line of its own: also while SSH is lost
@@ -20,9 +20,11 @@ a host does to its address, its VLAN or its links is real: nothing else leads to
 namespaces besides (h1 …, 10.77.N.1 …; up in two seconds, their kernel has no VLANs):
 nets.lab.hosts.
 
-Boots are dear: share a NetHosts in a module, call `remember` on its hosts at the start and `recall`
-(1 to 3 s) at the start of each test; that is as if nothing had happened since. A reboot is real and
-takes 15 to 30 s: what was in /etc stays. `pull` and `plug` are for the cable.
+Boots are dear: share a NetHosts in a module and call nets.recall() (some seconds) at the start of
+each test: all is as it was after the first boot, or after a later `remember` of a host. The first
+boot itself is kept in the cache, for each configuration (born.py). A reboot is real and takes 15 to
+30 s, more on a busy machine: what was in /etc stays. `pull_cable` and `plug_cable` of a host are
+for its cables.
 
 All goes with this process, also when it is killed: links by the lab's janitor, machines and posts
 by themselves. Several at once do not meet. A guest of tashictl's own: nets.cluster(…), then
@@ -38,6 +40,7 @@ from typing import Self
 from tests.live.lab import boot, booted_image, netconfigs
 from tests.live.lab.access_port import MTU
 from tests.live.lab.booted import Booted
+from tests.live.lab.born import Born
 from tests.live.lab.hosts import Lab
 from tests.live.lab.netconfigs import Config, Seat
 from tests.live.lab.patient import PATIENCE, Patient
@@ -45,8 +48,9 @@ from tests.live.lab.post import Post
 from tests.live.lab.station import Card, Station
 
 SSH_PORT = 22
+_GATEWAY_MAC = "02:77:00:00:00:fe"
 _FIRST = 10  # the last part of the address of a host with number 0
-_SIZE = (512, 2)
+_SIZE = (512, 1)  # more cores than the machine has make it slow
 NETWORKS = "networks:\n  - {id: 1, name: lan, bridge: vmbr, default: true}\n"
 
 
@@ -65,7 +69,7 @@ class NetHosts:
         self.folder = folder
         self.lab = Lab(lab_hosts)
         self.vlan = vlan
-        self.hosts: tuple[Booted, ...] = ()
+        self.hosts: tuple[Born, ...] = ()
         self._configs = tuple(configs)
         self._size = size
         self._posts: list[Post] = []
@@ -92,13 +96,13 @@ class NetHosts:
         self.lab.up()
         self._wire()
         self.hosts = tuple(
-            Booted(self._folder(seat.name), image=image, size=self._size, station=station)
+            Born(self._folder(seat.name), image, self._size, station)
             for seat, station in self._stations()
         )
         for host in self.hosts:
-            host.start()
+            host.wake()
         for host in self.hosts:
-            host.await_ssh()
+            host.settle()
 
     def close(self) -> None:
         """All is gone; may be called twice."""
@@ -120,6 +124,29 @@ class NetHosts:
         address = self.lab.wiring.address(_FIRST + number)
         return Seat(f"node{number}", number, address, self.gateway)
 
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """The seats of the hosts, in their order."""
+        return tuple(self.seat(number) for number in range(1, len(self._configs) + 1))
+
+    # all hosts at once
+
+    def recall(self) -> None:
+        """`recall` of each host; sshd answers."""
+        for host in self.hosts:
+            host.recall()
+        for host in self.hosts:
+            host.await_greeting()
+
+    def reboot(self) -> None:
+        """An orderly reboot of each; returns when all answer again."""
+        before = {host: host.boot_id() for host in self.hosts}
+        for host in self.hosts:
+            # Not before it has answered.
+            host.look("(sleep 0.5; systemctl reboot) >/dev/null 2>&1 &")
+        for host in self.hosts:
+            host.await_ssh(but=before[host])
+
     # cables
 
     def post(self, vlan: int, cidr: str = "", *, on: str = "trunk") -> Post:
@@ -127,14 +154,6 @@ class NetHosts:
         post = Post(self._segment(on), self._name("p"), vlan, cidr)
         self._posts.append(post)
         return post
-
-    def pull(self, host: Booted, card: str = "mgmt") -> None:
-        """Pulls the host's cable on `mgmt` or on `trunk`: the host sees it."""
-        boot.ip_batch([f"link set {self._link(card, host)} down"])
-
-    def plug(self, host: Booted, card: str = "mgmt") -> None:
-        """Ends `pull`."""
-        boot.ip_batch([f"link set {self._link(card, host)} up"])
 
     # the product
 
@@ -175,7 +194,9 @@ class NetHosts:
         wiring = self.lab.wiring
         lines = []
         for name in (wiring.mgmt_bridge, wiring.vm_bridge):
-            lines.append(f"link set {name} mtu {MTU} type bridge mcast_snooping 0")
+            # An address of its own choice would change with its ports.
+            lines.append(f"link set {name} address {_GATEWAY_MAC} mtu {MTU}")
+            lines.append(f"link set {name} type bridge mcast_snooping 0")
         for number in range(1, len(self._configs) + 1):
             for on in ("mgmt", "trunk"):
                 link = self._link(on, number)
@@ -191,9 +212,8 @@ class NetHosts:
 
     def _stations(self) -> list[tuple[Seat, Station]]:
         found = []
-        for number, config in enumerate(self._configs, 1):
-            seat = self.seat(number)
-            cards = tuple(self._card(index, number) for index in (0, 1))
+        for seat, config in zip(self.seats, self._configs, strict=True):
+            cards = tuple(self._card(index, seat.number) for index in (0, 1))
             files = {"etc/resolv.conf": "", **config(seat)}
             found.append((seat, Station(seat.name, seat.address, SSH_PORT, cards, files)))
         return found
@@ -201,14 +221,13 @@ class NetHosts:
     def _card(self, index: int, number: int) -> Card:
         link = self._link(("mgmt", "trunk")[index], number)
         tap = f"tap,ifname={link},script=no,downscript=no,vnet_hdr=off"
-        return Card(tap, self.lab.wiring.mac(index + 1, _FIRST + number))
+        return Card(tap, f"02:77:00:00:{index:02x}:{number:02x}")
 
     def _segment(self, on: str) -> str:
         wiring = self.lab.wiring
         return {"mgmt": wiring.mgmt_bridge, "trunk": wiring.vm_bridge}[on]
 
-    def _link(self, on: str, host: Booted | int) -> str:
-        number = host if isinstance(host, int) else self.hosts.index(host) + 1
+    def _link(self, on: str, number: int) -> str:
         wiring = self.lab.wiring
         name = {"mgmt": wiring.mgmt_link, "trunk": wiring.vm_link}[on]
         return name(_FIRST + number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_interface
+
 from msgspec.structs import replace
 
 from tashictl.model.net import Address, Link, Picture, PortVlan, Route
@@ -81,7 +83,7 @@ class Kernel:
                 if cidr not in {a.cidr for a in had}:
                     self._set(device, addresses=(*had, Address(cidr=cidr)))
             case DropAddress(device=device, cidr=cidr):
-                rest = tuple(a for a in self.links[device].addresses if a.cidr != cidr)
+                rest = _without(self.links[device].addresses, cidr)
                 self._set(device, addresses=rest)
                 if not rest:
                     self._forget_routes(device)
@@ -153,6 +155,14 @@ class Kernel:
 
     def _forget_routes(self, device: str) -> None:
         self.routes = {r for r in self.routes if r.device != device}
+
+
+def _without(addresses: tuple[Address, ...], cidr: str) -> tuple[Address, ...]:
+    """The first IPv4 address of a subnet takes the others of it along."""
+    subnet = ip_interface(cidr).network
+    same = [a for a in addresses if ip_interface(a.cidr).network == subnet]
+    primary = bool(same) and same[0].cidr == cidr and subnet.version == 4
+    return tuple(a for a in addresses if a.cidr != cidr and not (primary and a in same))
 
 
 def _key(route: Route) -> tuple[bool, str, int]:
