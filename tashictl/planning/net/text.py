@@ -175,9 +175,8 @@ def words(change: AnyChange) -> str:
     """One change as a person reads it."""
     match change:
         case MakeLink(link=link):
-            tag = {"vlan": f" {link.vlan}", "vxlan": f" {link.vxlan}"}.get(link.kind, "")
-            on = f" on {link.parent}" if link.parent else ""
-            return f"+ {link.kind} {link.name}" + (f" ({link.kind}{tag}{on})" if tag else "")
+            more = {"vlan": f" (tag {link.vlan} on {link.parent})", "vxlan": f" (id {link.vxlan})"}
+            return f"+ {link.kind} {link.name}" + more.get(link.kind, "")
         case DropLink(name=name):
             return f"- {name}"
         case SetMtu(name=name, mtu=mtu):
