@@ -219,7 +219,7 @@ def decide(face: Globals, hosts: Sequence[str], verb: str) -> None:
                 continue
             step = make(context, one.host, pending.token)
             try:
-                answers = net_apply.run(world, context, one.host, step)
+                answers = net_apply.surely(world, context, one.host, step)
             except TashiError as error:
                 errors.append(_refused(name, verb, error))
                 continue
