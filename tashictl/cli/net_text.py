@@ -16,7 +16,7 @@ from tashictl.model.net_change import (
     SetMtu,
 )
 from tashictl.planning.net.propose import Proposal, file_diff
-from tashictl.planning.net.text import words
+from tashictl.planning.net.text import why_back, words
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "@": "dim"}
 
@@ -75,7 +75,7 @@ def live(changes: Iterable[AnyChange], paint: text.Paint) -> Iterator[str]:
 def pending(host: str, found: Pending) -> str:
     """One line about a change in flight."""
     left = f", goes back in {max(0, round(found.left_s))} s" if found.active else ""
-    why = f" ({found.detail})" if found.detail and not found.active else ""
+    why = f" ({why_back(found.detail)})" if found.detail and not found.active else ""
     return f"{host}: {found.stage}{why}, by {found.who} since {found.since}{left}"
 
 

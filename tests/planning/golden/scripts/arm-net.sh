@@ -1,4 +1,6 @@
 NET=/run/tashi/net; P=$NET/pending; T=00112233aabbccdd
+trap '' TERM
+no() { say D why "$1"; shift; die "$*"; }
 managed() {
   [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
 launch() { # timer or apply: as a unit, else in a session of its own
@@ -47,30 +49,35 @@ same() { # whether the picture is that of file $1 again; a TAP may have gone or 
 lint_interfaces() { # file, its place on the host
   command -v ifquery >/dev/null || return 0
   said=$({ ifquery -i "$1" --list --allow=auto; ifquery -i "$1" --list; } 2>&1 >/dev/null)
-  [ -z "$said" ] || { rm -rf "$W"; die "$2 is not accepted by ifquery: $(echo "$said" | head -n 3 \
-    | sed "s#$1#$2#g" | tr '\n' ' ')"; }; }
-lint_sh() { said=$(sh -n "$1" 2>&1) || { rm -rf "$W"; die "$2 is no shell script: $said"; }; }
+  [ -z "$said" ] || { rm -rf "$W"; no lint "$2 is not accepted by ifquery: $(echo "$said" \
+    | head -n 3 | sed "s#$1#$2#g" | tr '\n' ' ')"; }; }
+lint_sh() { said=$(sh -n "$1" 2>&1) || { rm -rf "$W"; no lint "$2 is no shell script: $said"; }; }
 [ "$(id -u)" = 0 ] || die 'a change of the network needs root there'
 mkdir -p "$NET" && exec 6>>"$NET/lock" && flock -w 10 6 || die "$NET cannot be locked"
 ! is_ours_net || { echo 'is armed already'; exit 0; }
 if [ -d "$P" ]; then
-  [ "$(cat "$P/boot")" != "$(cat /proc/sys/kernel/random/boot_id)" ] || die "a change by \
+  [ "$(cat "$P/boot")" != "$(cat /proc/sys/kernel/random/boot_id)" ] || no busy "a change by \
 $(cat "$P/who") is in flight since $(cat "$P/since"): $(cat "$P/stage"), \
 $(($(cat "$P/due") - $(cut -d. -f1 /proc/uptime))) s left"
   rm -rf "$P"
 fi
 [ "$(picture | sha256sum | cut -d' ' -f1)" = 9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a ] \
-  || die 'the network is not any more as it was looked at; do it again'
-W=$NET/.new; rm -rf "$W"; mkdir -m 700 "$W" || exit 1
-keep() { cat >"$W/$1" || die "$NET is full"; }
+  || no stale 'the network is not any more as it was looked at'
+W=$NET/.new; rm -rf "$W"
+full() { rm -rf "$W"; no full "no room for the change in $NET; nothing was changed"; }
+mkdir -m 700 "$W" || full
+keep() { cat >"$W/$1" || full; }
+note() { printf '%s\n' "$2" | cat >"$W/$1" || full; }
 keep timer.sh <<'END'
 # Made by tashictl for one change of this host's network.
 LC_ALL=C; export LC_ALL; PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH
-umask 077; trap '' HUP PIPE; cd /
-P=/run/tashi/net/pending
-[ "$(cat "$P/token" 2>/dev/null)" = 00112233aabbccdd ] || exit 0
+umask 077; trap '' HUP PIPE
+# By where it stands, not by its name: whoever ends the change moves the folder away.
+NET=/run/tashi/net; P=.; cd "$NET/pending" 2>/dev/null && [ "$(cat token 2>/dev/null)" = 00112233aabbccdd ] || exit 0
 stage() { echo "$1" >"$P/stage.part" && mv -f "$P/stage.part" "$P/stage"; }
 log() { echo "$(cut -d' ' -f1 /proc/uptime) $*" >>"$P/log"; }
+fresh() { echo "${1%/*}/.${1##*/}.tashi-new"; }
+unwritten() { while read -r m f; do rm -f "$(fresh "$f")"; done <"$P/files"; }
 
 has() { [ -e "/sys/class/net/$1" ]; }
 with_address() { ip -o addr show dev "$1" 2>/dev/null | grep -qF " $2 "; }
@@ -124,15 +131,17 @@ same() { # whether the picture is that of file $1 again; a TAP may have gone or 
     [ "$k" != tap ] || [ ! -e "/sys/class/net/$n" ] || grep -qxF "tap $n $m" "$1.now" || return 1
   done <"$1"; }
 
-exec 9>>"$P/timer.lock"; flock -n 9 || exit 0
+exec 9>>"$P/timer.lock"; flock -w 5 9 || exit 0
 [ "$1" != stopped ] || ln -s died "$P/decision" 2>/dev/null
 while [ ! -h "$P/decision" ]; do
-  if [ "$(cut -d. -f1 /proc/uptime)" -ge "$(cat "$P/due")" ]; then
+  [ -e "$P/token" ] || exit 0
+  due=$(cat "$P/due" 9>&-)
+  if [ "$(cut -d. -f1 /proc/uptime 9>&-)" -ge "${due:-0}" ]; then
     ln -s late "$P/decision" 2>/dev/null
-  else sleep 0.2; fi
+  else sleep 0.2 9>&-; fi
 done
 why=$(readlink "$P/decision"); [ "$why" != confirm ] || exit 0
-log "goes back: $why"; stage reverting
+rm -f "$P/reserve"; log "goes back: $why"; stage reverting
 exec 8>>"$P/apply.lock"
 flock -n 8 || { kill -KILL "$(cat "$P/apply.pid")" 2>/dev/null; flock -w 20 8; }
 tries=0
@@ -146,16 +155,17 @@ while :; do
 done
 [ "$end" = reverted ] || diff "$P/before.rest" "$P/before.now.rest" >>"$P/log" 2>&1
 [ -s "$P/detail" ] || echo "$why" >"$P/detail"
+unwritten
 log "$end"; stage "$end"; date -u +%Y-%m-%dT%H:%M:%SZ >"$P/ended"
-rm -rf "$P/../last"; mv "$P" "$P/../last"
+rm -rf "$NET/last"; mv "$NET/pending" "$NET/last"
 
 END
 keep apply.sh <<'END'
 # Made by tashictl for one change of this host's network.
 LC_ALL=C; export LC_ALL; PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH
-umask 077; trap '' HUP PIPE; cd /
-P=/run/tashi/net/pending
-[ "$(cat "$P/token" 2>/dev/null)" = 00112233aabbccdd ] || exit 0
+umask 077; trap '' HUP PIPE
+# By where it stands, not by its name: whoever ends the change moves the folder away.
+NET=/run/tashi/net; P=.; cd "$NET/pending" 2>/dev/null && [ "$(cat token 2>/dev/null)" = 00112233aabbccdd ] || exit 0
 stage() { echo "$1" >"$P/stage.part" && mv -f "$P/stage.part" "$P/stage"; }
 log() { echo "$(cut -d' ' -f1 /proc/uptime) $*" >>"$P/log"; }
 
@@ -212,11 +222,15 @@ same() { # whether the picture is that of file $1 again; a TAP may have gone or 
   done <"$1"; }
 
 exec 8>>"$P/apply.lock"; flock -n 8 || exit 0
-if [ "$1" = stopped ] && [ "$(cat "$P/stage")" = applying ]; then
-  echo 'it was killed in the middle' >"$P/detail"; ln -s failed "$P/decision" 2>/dev/null; exit 0
+if [ "$1" = stopped ]; then
+  case $(cat "$P/stage") in
+    armed|applying) [ ! -d "$P/begun" ] || [ -h "$P/decision" ] \
+      || { echo 'it was killed in the middle' >"$P/detail"; ln -s failed "$P/decision"; } ;;
+  esac
+  exit 0
 fi
 [ ! -h "$P/decision" ] && mkdir "$P/begun" 2>/dev/null || exit 0
-echo $$ >"$P/apply.pid"; sleep 0.3; stage applying
+echo $$ >"$P/apply.pid"; sleep 0.3 8>&-; stage applying
 while IFS= read -r line; do
   [ ! -h "$P/decision" ] || exit 0
   log "$line"
@@ -241,16 +255,17 @@ keep files <<'END'
 644 /etc/network/interfaces.d/tashi
 gone /etc/qemu-ifup.9
 END
-[ ! -e /etc/network/interfaces.d/tashi ] || cat /etc/network/interfaces.d/tashi >"$W/old.1" || die "$NET is full"
+[ ! -e /etc/network/interfaces.d/tashi ] || cat /etc/network/interfaces.d/tashi >"$W/old.1" || full
 keep new.1 <<'END'
 auto eth1
 END
-[ ! -e /etc/qemu-ifup.9 ] || cat /etc/qemu-ifup.9 >"$W/old.2" || die "$NET is full"
+[ ! -e /etc/qemu-ifup.9 ] || cat /etc/qemu-ifup.9 >"$W/old.2" || full
 lint_interfaces "$W/new.1" /etc/network/interfaces.d/tashi
-echo "$T" | keep token; echo "$WHO" | keep who; echo "$C" | keep cluster; echo armed | keep stage
-date -u +%Y-%m-%dT%H:%M:%SZ | keep since; cat /proc/sys/kernel/random/boot_id | keep boot
-echo $(($(cut -d. -f1 /proc/uptime) + 90)) | keep due
-picture | keep before
-mv "$W" "$P" || exit 1
+note token "$T"; note who "$WHO"; note cluster "$C"; note stage armed
+note since "$(date -u +%Y-%m-%dT%H:%M:%SZ)"; note boot "$(cat /proc/sys/kernel/random/boot_id)"
+note due "$(($(cut -d. -f1 /proc/uptime) + 90))"; note out ''
+picture >"$W/before" || full
+head -c 65536 /dev/zero >"$W/reserve" || full
+mv "$W" "$P" || full
 start_timer || { rm -rf "$P"; die 'the timer did not start, so nothing was changed'; }
 echo "goes back by itself in 90 s" 
