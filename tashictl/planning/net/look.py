@@ -197,6 +197,7 @@ def _routes(section: Section, *, v6: bool) -> Iterable[Route]:
             protocol="" if entry.get("protocol") in (None, "boot") else str(entry["protocol"]),
             source=str(entry.get("prefsrc", "")),
             v6=v6,
+            onlink="onlink" in entry.get("flags", ()),
         )
 
 

@@ -163,12 +163,29 @@ def _route(route: Route) -> str:
     metric = f" metric {route.metric}" if route.metric else ""
     source = f" src {route.source}" if route.source else ""
     protocol = f" proto {route.protocol}" if route.protocol else ""
-    return f"{route.to}{via} dev {quote(route.device)}{protocol}{metric}{source}"
+    onlink = " onlink" if route.onlink else ""
+    return f"{route.to}{via} dev {quote(route.device)}{protocol}{metric}{source}{onlink}"
 
 
 def _port_vlan(vlan: PortVlan, itself: bool) -> str:
     flags = (" pvid" if vlan.pvid else "") + (" untagged" if vlan.untagged else "")
     return f"dev {quote(vlan.device)} vid {vlan.vlan}{flags} {'self' if itself else 'master'}"
+
+
+_BACK = {
+    "late": "no proof that it works came in time",
+    "died": "its timer was killed",
+    "rebooted": "the host was rebooted meanwhile",
+    "interrupted": "it was interrupted",
+    "rollback": "tashictl net rollback",
+    "unproved": "it was not proved",
+}
+
+
+def why_back(text: str) -> str:
+    """A text whose last word may be the switch's for why it goes back, with that in full."""
+    before, space, last = text.rpartition(" ")
+    return before + space + _BACK.get(last, last)
 
 
 def words(change: AnyChange) -> str:
