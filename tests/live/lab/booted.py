@@ -29,10 +29,11 @@ from tests.live.lab.station import Link, Station, forwarded
 BOOT_TIMEOUT_S = 400.0
 _OFF_TIMEOUT_S = 300.0
 _ASK_TIMEOUT_S = 60.0
-# A busy machine loses timer ticks: without no_timer_check a kernel may then refuse to boot.
+# A busy machine loses timer ticks: without no_timer_check a kernel may then refuse to boot, and one
+# that has asked for a single tick, rather than for one after the other, may sleep for minutes.
 _COMMAND_LINE = (
     "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off fsck.mode=skip quiet "
-    "no_timer_check init=/sbin/lab-init"
+    "no_timer_check highres=off nohz=off init=/sbin/lab-init"
 )
 # While it boots and while it goes down, nobody but root may log in.
 _BOOT_ID = "while [ -e /run/nologin ]; do sleep 0.2; done; cat /proc/sys/kernel/random/boot_id"
