@@ -203,11 +203,11 @@ class Booted:
             os.close(self._disk)
             self._disk = -1
 
-    def remember(self) -> None:
+    def remember(self, name: str = "remembered") -> None:
         """Keeps all of its present state, memory and disk, for `recall`; takes some seconds."""
-        self._monitor.human("savevm remembered")
+        self._monitor.human(f"savevm {name}")
 
-    def recall(self) -> None:
+    def recall(self, name: str = "remembered") -> None:
         """All is as it was at `remember`, but for the clock, which is set anew; 2 to 5 s.
 
         A host that is off is switched on. Connections to it are dead.
@@ -217,7 +217,7 @@ class Booted:
         if self.up:
             self.switch_off()
         self.start()
-        self._monitor.human("loadvm remembered")
+        self._monitor.human(f"loadvm {name}")
         self.look(f"date -u -s @{time.time():.3f}")
 
     # cables
