@@ -93,9 +93,9 @@ def test_hosts_reach_each_other_on_each_network_that_they_have_addresses_on(
         "legacy": ("10.99.9",),
     }
     for head in reached[name]:
-        one.run(f"ping -c 2 -i 0.3 -W 10 {head}.2")
-        two.run(f"ping -c 2 -i 0.3 -W 10 {head}.1")
+        one.run(f"ping -c 2 -i 0.3 -W 10 {head}.2", check=True)
+        two.run(f"ping -c 2 -i 0.3 -W 10 {head}.1", check=True)
     if name != "uplink-in-a-bridge":  # whole frames of 9000 bytes
-        one.run(f"ping -c 2 -i 0.3 -W 10 -M do -s 8900 {reached[name][0]}.2")
+        one.run(f"ping -c 2 -i 0.3 -W 10 -M do -s 8900 {reached[name][0]}.2", check=True)
     for host in (one, two):
-        assert not host.run("systemctl --failed --no-legend --plain").strip()
+        assert not host.run("systemctl --failed --no-legend --plain", check=True).stdout.strip()
