@@ -179,3 +179,31 @@ def test_an_uplink_that_is_not_there_is_told_with_those_that_are() -> None:
 def test_a_name_that_something_else_has_is_no_bridge() -> None:
     with pytest.raises(TashiError, match="E-BRIDGE"):
         become(CLUSTER, there=net(CARD, Link(name="vmbr.999", kind="dummy")))
+
+
+def test_a_bridge_whose_guests_all_move_is_not_in_use() -> None:
+    there = net(
+        CARD,
+        Link(name="old", kind="bridge", up=True),
+        Link(name="tashi1.0", kind="tun", up=True, master="old"),
+    )
+    owned = frozenset({"old"})
+
+    found = become(CLUSTER, there=there, owned=owned, taps={"tashi1.0": 999})
+
+    moved = found.link("tashi1.0")
+    assert moved is not None and moved.master == "vmbr.999"
+    assert found.link("old") is None
+    with pytest.raises(TashiError, match="E-IN-USE"):
+        become(CLUSTER, there=there, owned=owned, taps={"tashi1.0": 7})
+
+
+def test_a_vlan_that_the_card_has_under_another_name_is_told() -> None:
+    own = Link(name="vlan999", kind="vlan", parent="eth0", vlan=999, up=True)
+
+    with pytest.raises(TashiError, match="E-VLAN") as caught:
+        become(CLUSTER, there=net(CARD, own))
+
+    assert "as vlan999" in str(caught.value)
+    become(CLUSTER, there=net(CARD, replace(own, vlan=998)))
+    become(CLUSTER, there=net(CARD, replace(own, parent="eth1")))
