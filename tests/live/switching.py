@@ -19,7 +19,8 @@ NONCE = "00112233aabbccdd"
 LONG_S = 600  # a window that no test waits for
 _WAIT_S = 60.0
 # Debian's busybox takes its own applets first, whose ip speaks no JSON.
-_BUSYBOX = r"""own="ip() { $(command -v ip) \"\$@\"; }; grep() { $(command -v grep) \"\$@\"; };"
+_BUSYBOX = r"""own="sh() { $0 \"\$@\"; }; ip() { $(command -v ip) \"\$@\"; }"
+own="$own; grep() { $(command -v grep) \"\$@\"; };"
 case $1 in
 -c) shift; text=$1; shift; exec busybox sh -c "$own $text" "$@" ;;
 -s) exec busybox sh -c "$own"' eval "$(cat)"' ;;
@@ -152,7 +153,7 @@ class Switch:
         until_s = time.monotonic() + _WAIT_S
         while not what():
             assert time.monotonic() < until_s, self.host.run(
-                f"tail -n 99 {self.net_dir}/*/*"
+                f"ls -R {self.net_dir}; tail {self.net_dir}/*/log {self.net_dir}/*/stage"
             ).stdout
             time.sleep(0.05)
 
@@ -185,6 +186,10 @@ class Switch:
         listed = self.host.run("ps -e -o pid= -o args=").stdout.splitlines()
         mine = [line.split(None, 1) for line in listed if f"{self.net_dir}/pending/{what}" in line]
         return [int(pid) for pid, args in mine if "ps -e" not in args]
+
+    def time_out(self) -> None:
+        """The window is over now."""
+        self.write(f"{self.net_dir}/pending/due", "0\n")
 
     def kill_timer(self) -> None:
         """Kill the timer itself: not who waits for it, nor what it has started."""
