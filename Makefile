@@ -7,7 +7,7 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types fast live lab lab-down bench bench-sweep mutants coverage model packages clean
+.PHONY: help demo demo-net test lint types fast live lab lab-down bench bench-sweep mutants coverage model packages clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: packages $(BIN)/tashictl lint types ## lint, types, floor plan, fast tests
 
 demo: packages $(BIN)/tashictl ## the first evening: three lab hosts, VMs on all of them, nothing left
 	@$(BIN)/python -m demo $(DEMO)
+
+demo-net: packages $(BIN)/tashictl ## a good and a deadly change of a host's network: two booted hosts, 3 to 5 minutes
+	@$(BIN)/python -m demo networks $(DEMO)
 
 lint: $(BIN)/tashictl ## ruff and the import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

@@ -63,11 +63,11 @@ def _networks(pause_s: float) -> str:
     """The two changes of networks; what went wrong, or nothing."""
     from demo import networks  # noqa: PLC0415
     from demo.stage import Failed, Stage  # noqa: PLC0415
-    from tests.live.lab import needs  # noqa: PLC0415
+    from tests.live.lab import booted_image, needs  # noqa: PLC0415
     from tests.live.lab.nethosts import NetHosts  # noqa: PLC0415
 
     try:
-        needs.require(needs.missing_for_hosts() + needs.missing_for_guest())
+        needs.require(needs.missing_for_hosts() + booted_image.missing())
         with tempfile.TemporaryDirectory(prefix="tashictl-demo-") as folder:
             networks.announce()
             with NetHosts(Path(folder) / "machines") as nets:

@@ -217,7 +217,8 @@ def decide(face: Globals, hosts: Sequence[str], verb: str) -> None:
                 errors.append(one.error or _nothing(one, verb))
                 continue
             if face.dry_run:
-                output.say(face, f"would {verb} the change {net_text.pending(name, pending)}")
+                about = net_text.pending(name, pending, at.scene().now)
+                output.say(face, f"would {verb}: {about}")
                 continue
             step = make(context, one.host, pending.token)
             try:
@@ -268,7 +269,9 @@ def pending(face: Globals, hosts: Sequence[str]) -> None:
     shown = {n: one.net.pending for n, one in found.items() if one.net is not None}
     if face.for_people:
         for name, what in shown.items():
-            line = net_text.pending(name, what) if what is not None else f"{name}: nothing"
+            line = f"{name}  no change of its network since it was booted"
+            if what is not None:
+                line = net_text.pending(name, what, at.scene().now)
             output.say(face, line)
     else:
         from msgspec import to_builtins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 
 from tashictl.cli import text
 from tashictl.model.net import Pending
@@ -15,10 +16,12 @@ from tashictl.model.net_change import (
     SetMaster,
     SetMtu,
 )
+from tashictl.ops.net_apply import BACK_WORDS
 from tashictl.planning.net.propose import Proposal, file_diff
 from tashictl.planning.net.text import words
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "@": "dim"}
+_WAITS = ("armed", "applying", "applied")
 
 
 def summary(proposal: Proposal) -> str:
@@ -37,9 +40,9 @@ def summary(proposal: Proposal) -> str:
             case SetMaster(name=name, master=str(master)) if name in old:
                 becomes.append(f"{name} joins {master}")
             case AddAddress(device=device, cidr=cidr):
-                becomes.append(f"{device} + {cidr}")
+                comes.append(f"{cidr} on {device}")
             case DropAddress(device=device, cidr=cidr):
-                becomes.append(f"{device} - {cidr}")
+                goes.append(f"{cidr} from {device}")
             case _:
                 continue
     parts = [
@@ -47,39 +50,54 @@ def summary(proposal: Proposal) -> str:
         for sign, some in (("+", comes), ("-", goes), ("~", becomes))
         if some
     ]
-    parts += [f"{len(proposal.files)} files"] if proposal.files else []
+    files = len(proposal.files)
+    parts += [f"{files} file{'s' if files > 1 else ''}"] if files else []
     taps = sum(link.name.startswith("tashi") for link in proposal.picture.links)
-    parts += [f"{taps} TAPs stay"] if taps else []
+    parts += [f"{taps} TAP{'s stay' if taps > 1 else ' stays'}"] if taps else []
     return "     ".join(parts) or "nothing differs"
 
 
 def difference(proposal: Proposal, paint: text.Paint) -> Iterator[str]:
-    """The lines of a host's differences: live first, then the files."""
-    if proposal.clean:
-        yield f"{proposal.host}: nothing differs"
-        return
-    yield f"{proposal.host}:"
+    """The lines of a host's differences: the summary, then live ones, then the files."""
+    yield f"{proposal.host}  {text.visible(summary(proposal))}"
     yield from live(proposal.forward, paint)
     for file in proposal.files:
         for line in text.visible_lines(file_diff(file, proposal.net)):
-            yield "  " + paint(_COLOURS.get(line[:1], ""), line)
+            yield "  " + paint(_colour(line), line)
 
 
 def live(changes: Iterable[AnyChange], paint: text.Paint) -> Iterator[str]:
     """The live changes, a line each."""
     for change in changes:
         line = text.visible(words(change))
-        yield "  " + paint(_COLOURS.get(line[:1], ""), line)
+        yield "  " + paint(_colour(line), line)
 
 
-def pending(host: str, found: Pending) -> str:
-    """One line about a change in flight."""
-    left = ""
+def _colour(line: str) -> str:
+    """Of a line of a diff; the names of its files are no change."""
+    return "dim" if line.startswith(("--- ", "+++ ")) else _COLOURS.get(line[:1], "")
+
+
+def pending(host: str, found: Pending, now: datetime) -> str:
+    """One line about a change in flight, or the last one; times are in the zone of `now`."""
+    began = _clock(text.read_time(found.since), now) or found.since
+    by = f", by {found.who} at {began}" if found.who else f", at {began}"
     if found.active:
-        left = f", goes back in {max(0, round(found.left_s))} s"
-        left = left if found.alive else ", its timer has died: net rollback takes it back"
-    why = f" ({found.detail})" if found.detail and not found.active else ""
-    return f"{host}: {found.stage}{why}, by {found.who} since {found.since}{left}"
+        at = _clock(now + timedelta(seconds=max(0.0, found.left_s)), now)
+        end = f"; goes back by itself at {at} unless confirmed"
+        end = end if found.stage in _WAITS else ""
+        if not found.alive:
+            end = "; its timer has died: net rollback takes it back"
+        return text.visible(f"{host}  {found.stage}{by}{end}")
+    why = BACK_WORDS.get(found.detail, found.detail)
+    return text.visible(f"{host}  {found.stage}{f' ({why})' if why else ''}{by}")
+
+
+def _clock(when: datetime | None, now: datetime) -> str:
+    if when is None:
+        return ""
+    local = when.astimezone(now.tzinfo)
+    return f"{local:%H:%M:%S}" if local.date() == now.date() else f"{local:%Y-%m-%d %H:%M:%S}"
 
 
 def record(proposal: Proposal) -> dict[str, object]:

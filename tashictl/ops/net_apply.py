@@ -8,6 +8,7 @@ lies on the host, for any controller to see.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from math import ceil
 
 from msgspec import Struct
@@ -25,7 +26,7 @@ from tashictl.model.net import HostNet, Pending
 from tashictl.model.steps import ArmNet, ConfirmNet, GoNet, RollbackNet, Step
 from tashictl.ops import guarded, net
 from tashictl.ops.context import Context
-from tashictl.ops.net_proof import Baseline, Prover
+from tashictl.ops.net_proof import Baseline, Prover, clock
 from tashictl.ops.ports import World
 from tashictl.planning import paths
 from tashictl.planning.frames import StepAnswer
@@ -115,11 +116,12 @@ class Change:
 
     def _begin(self) -> None:
         arm, go = self.steps()
+        # From before it is sent: the host itself will not be earlier.
+        until = self.world.clock.now() + timedelta(seconds=self.window_s)
         surely(self.world, self.context, self.host, arm)
         self.prover.good_at = self.world.clock.now()
-        until = self.window_s
         self.world.report.step(
-            self.host.name, f"armed: goes back by itself in {until} s unless confirmed"
+            self.host.name, f"armed: goes back by itself at {clock(until)} unless confirmed"
         )
         try:
             run(self.world, self.context, self.host, go)
@@ -228,7 +230,7 @@ class Change:
             "E-NET-REVERTED" if clean else "E-NET-UNCLEAN",
             f"{name}: the change of the network was taken back"
             + ("" if clean else ", and something is not as it was"),
-            cause=_BACK_WORDS.get(cause, cause),
+            cause=BACK_WORDS.get(cause, cause),
             hint=f"tashictl net diff {name}" + ("" if clean else f"; the host's own log: "
             f"{net.net_dir(self.context)}/last/log"),
             host=name,
@@ -250,7 +252,7 @@ class Change:
         return None
 
 
-_BACK_WORDS = {
+BACK_WORDS = {
     "late": "no proof that it works came in time",
     "died": "its timer was killed",
     "rebooted": "the host was rebooted meanwhile",

@@ -17,9 +17,14 @@ from tashictl.planning.net import checks
 from tashictl.planning.net import look as looks
 from tashictl.planning.net.checks import Seen
 
-_LOOK_S, _PATIENCE = 5.0, 4
+_LOOK_S, _PATIENCE, _LONGEST_S = 5.0, 4, 30.0
 _TCP_S = 5.0
 _DNS_PORT = 53
+
+
+def clock(when: datetime) -> str:
+    """The time of day as people read it, where they are."""
+    return f"{when.astimezone():%H:%M:%S}"
 
 
 class Baseline(Struct, frozen=True, kw_only=True):
@@ -58,6 +63,9 @@ class Prover:
         reply = world.remote.run(self.host, script, world.clock.monotonic_s() + self.look_limit_s)
         seen = looks.read(reply.out, nonce)
         if seen is None:
+            if reply.seconds >= 0.9 * self.look_limit_s:
+                # Lost, or only slower than it was: the next look waits longer.
+                self.look_limit_s = min(1.5 * self.look_limit_s, _LONGEST_S)
             self.lost_at = self.lost_at or began
             self.back_at = None
             return None
@@ -72,12 +80,11 @@ class Prover:
         """Say when the host was lost, and when it answered again."""
         if self.lost_at is None or self.back_at is None:
             return
-        last = f"{self.good_at:%H:%M:%S}" if self.good_at else "before"
+        last = clock(self.good_at) if self.good_at else "before"
         gap_s = (self.back_at - (self.good_at or self.lost_at)).total_seconds()
-        self.world.report.step(
-            self.host.name,
-            f"last good SSH {last}, lost {self.lost_at:%H:%M:%S}, "
-            f"back {self.back_at:%H:%M:%S} ({gap_s:.0f} s)",
+        self.world.report.warn(
+            f"{self.host.name}: last good SSH {last}, lost {clock(self.lost_at)}, "
+            f"back {clock(self.back_at)} ({gap_s:.0f} s)"
         )
 
     # before
@@ -187,11 +194,13 @@ class Prover:
                 f"{self.host.name}: what worked before does no more: {', '.join(gone)}",
                 host=self.host.name,
             )
-        if baseline.seen.works or baseline.nameservers:
-            names = sorted({w.split()[0] for w in baseline.seen.works})
-            names += ["dns"] if baseline.nameservers else []
-            said.append(f"{', '.join(names)} ✓")
-        taps = [link for link in second.picture.links if link.name.startswith("tashi")]
-        if taps:
-            said.append(f"{len(taps)} TAP{'s' if len(taps) > 1 else ''} on their bridges ✓")
-        return said
+        return [*said, *_fine(baseline, second)]
+
+
+def _fine(baseline: Baseline, now: HostNet) -> list[str]:
+    """What still works, in a few words, or nothing."""
+    names = sorted({w.rpartition(" ")[0] for w in baseline.seen.works}, reverse=True)
+    names += ["dns"] if baseline.nameservers else []
+    taps = sum(link.name.startswith("tashi") for link in now.picture.links)
+    names += [f"{taps} TAP{'s' if taps > 1 else ''}"] if taps else []
+    return [f"{', '.join(names)} ✓"] if names else []

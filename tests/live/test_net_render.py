@@ -24,7 +24,7 @@ AWARE = (
     Network(id=7, name="seven", vlan=7, bridge="br1", vlan_aware=True, mtu=9000),
     Network(id=8, name="eight", vlan=8, bridge="br1", vlan_aware=True, host_address="none"),
 )
-PINGS = {"cluster": "10.99.9", "seven": "10.77.7", "five": "10.77.5"}
+PINGS = {"cluster": "10.99.9", "seven": "10.98.7", "five": "10.98.5"}
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def test_hosts_reach_each_other_on_each_network_that_they_have_addresses_on(
 ) -> None:
     name, (one, two) = site
     reached = {
-        "uplink-in-a-bridge": ("10.99.9", "10.77.5"),
-        "vlan-aware": ("10.77.7",),
+        "uplink-in-a-bridge": ("10.99.9", "10.98.5"),
+        "vlan-aware": ("10.98.7",),
         "legacy": ("10.99.9",),
     }
     for head in reached[name]:

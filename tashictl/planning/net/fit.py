@@ -47,3 +47,27 @@ def refusals(proposal: Proposal) -> Iterator[TashiError]:
             "net-tools there",
             host=name,
         )
+    for device in _leases_of_networkd(proposal):
+        yield InvalidRequest(
+            "E-DHCP",
+            f"{name}: systemd-networkd has to ask for the lease of {device} itself",
+            cause="it does so when its files say so, and they are written after the proof only",
+            hint=f"a fixed address (host_addresses: [NETWORK=ADDRESS/LENGTH]); or at the console: "
+            f"the files of `tashictl net render {name}`, then a reboot",
+            host=name,
+        )
+
+
+def _leases_of_networkd(proposal: Proposal) -> Iterator[str]:
+    """Interfaces that have to get a lease, or to take one over, from networkd."""
+    if proposal.layout.style != "networkd":
+        return
+    for strand in proposal.layout.strands:
+        leased = {
+            device: link is not None and any(a.dynamic and not a.v6 for a in link.addresses)
+            for device in (strand.port, strand.holder)
+            for link in (proposal.net.picture.link(device),)
+        }
+        moves = strand.address == "" and strand.port != strand.holder and leased[strand.port]
+        if moves or (strand.address == "dhcp" and not leased[strand.holder]):
+            yield strand.holder

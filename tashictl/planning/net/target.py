@@ -196,7 +196,7 @@ class _Work:
 
     def _client(self, holder: str, strands: list[Strand]) -> None:
         told = [s.address for s in strands if s.address]
-        if "dhcp" in told:
+        if "dhcp" in told and self.layout.style != "networkd":  # which is its own client
             self.clients.setdefault(holder, DhcpClient(device=holder, argv=()))
         elif told:
             self.clients.pop(holder, None)
