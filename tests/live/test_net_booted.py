@@ -115,7 +115,8 @@ def nets(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ne
     lacking = booted_image.missing()
     if lacking:
         give_up(needs.explain(lacking))
-    with NetHosts(tmp_path_factory.mktemp("hosts"), (netconfigs.flat,)) as raised:
+    folder = tmp_path_factory.mktemp("hosts")
+    with NetHosts(folder, (netconfigs.flat,), size=(1024, 2)) as raised:
         yield raised
 
 
