@@ -21,7 +21,7 @@ from tashictl.planning.frames import Section, sections
 from tashictl.planning.net import switch
 from tashictl.planning.shell import read_only
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 _TOOLS = (
     *("ip", "bridge", "ifup", "ifquery", "brctl", "vconfig", "ifconfig", "networkctl"),

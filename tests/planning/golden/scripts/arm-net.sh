@@ -99,10 +99,10 @@ lease_taken() { # interface, lease file: with what another asked until now, it i
     [ "$(cat "$P/lease-at.$o")" = "${2%"$1"*}$o${2##*"$1"}" ] || continue
     sed "s/interface \"[^\"]*\"/interface \"$1\"/" "$k" >"$2"
   done; }
-lease_bounded() { # interface, lease file: an address that was moved lives as long as its lease
+lease_bounded() { # interface, lease file: an address that is there lives as long as the lease
   t=$(sed -n 's/.*dhcp-lease-time \([0-9]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
   f=$(sed -n 's/.*fixed-address \([0-9.]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
-  c=$(ip -4 -o addr show dev "$1" permanent | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
+  c=$(ip -4 -o addr show dev "$1" | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
   [ -z "$c" ] || [ -z "$t" ] || ip addr change "$c" dev "$1" valid_lft "$t" preferred_lft "$t"; }
 dhcp_start() { # interface, seconds, own command line or nothing
   d=$1 w=$2; shift 2
@@ -211,10 +211,10 @@ lease_taken() { # interface, lease file: with what another asked until now, it i
     [ "$(cat "$P/lease-at.$o")" = "${2%"$1"*}$o${2##*"$1"}" ] || continue
     sed "s/interface \"[^\"]*\"/interface \"$1\"/" "$k" >"$2"
   done; }
-lease_bounded() { # interface, lease file: an address that was moved lives as long as its lease
+lease_bounded() { # interface, lease file: an address that is there lives as long as the lease
   t=$(sed -n 's/.*dhcp-lease-time \([0-9]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
   f=$(sed -n 's/.*fixed-address \([0-9.]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
-  c=$(ip -4 -o addr show dev "$1" permanent | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
+  c=$(ip -4 -o addr show dev "$1" | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
   [ -z "$c" ] || [ -z "$t" ] || ip addr change "$c" dev "$1" valid_lft "$t" preferred_lft "$t"; }
 dhcp_start() { # interface, seconds, own command line or nothing
   d=$1 w=$2; shift 2
