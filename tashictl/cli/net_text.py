@@ -58,7 +58,7 @@ def _parts(proposal: Proposal) -> list[str]:
     files = len(proposal.files)
     parts += [f"{files} file{'s' if files > 1 else ''}"] if files else []
     taps = sum(link.name.startswith("tashi") for link in proposal.picture.links)
-    parts += [f"{taps} TAP{'s stay' if taps > 1 else ' stays'}"] if taps else []
+    parts += [f"{taps} TAP{'s stay' if taps > 1 else ' stays'}"] if taps and parts else []
     return parts or ["nothing differs"]
 
 

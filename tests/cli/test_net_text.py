@@ -54,6 +54,20 @@ def test_taps_that_stay_are_counted() -> None:
     assert net_text.summary(two).endswith("     2 TAPs stay")
 
 
+def test_nothing_differs_also_where_guests_are() -> None:
+    before = proposed(Network(id=1, name="lan", bridge="vmbr"), ETH0)
+    links = (*before.picture.links, Link(name="tashi1.0", kind="tun", up=True, master="vmbr"))
+    there = HostNet(
+        picture=Picture(links=links), files={f.path: f.text or "" for f in before.files}
+    )
+    host = HostConfig(name="node1", address="10.0.0.2", uplink="eth0")
+    network = Network(id=1, name="lan", bridge="vmbr")
+
+    after = propose(Wanted(host=host, networks=(network,), templates=TEMPLATES), there)
+
+    assert lines(after) == ["node1  nothing differs"]
+
+
 def test_the_names_of_files_are_not_coloured_as_changes() -> None:
     said = lines(proposed(Network(id=999, name="c", vlan=999, bridge="vmbr.999"), ETH0), text.ansi)
 
