@@ -72,7 +72,7 @@ def wants(
     found = []
     for config in chosen:
         want = decisions.wanted(
-            config, context.settings, context.inventory.networks, context.ifup_template
+            config, context.settings, context.inventory.networks, context.ifup_of(config.name)
         )
         want = replace(want, packages=packages, timeout_s=timeout_s)
         now = config

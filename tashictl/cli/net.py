@@ -110,3 +110,14 @@ def list_(face: Globals, hosts: tuple[str, ...], pending: bool) -> None:
     from tashictl.cli import net_list
 
     net_list.run(face, hosts)
+
+
+@command.reads("verify")
+@click.argument("networks", metavar="[NET...]", nargs=-1)
+@click.option("--host", "hosts", multiple=True, metavar="HOST", help="Only these hosts.")
+@click.pass_obj
+def verify(face: Globals, networks: tuple[str, ...], hosts: tuple[str, ...]) -> None:
+    """Prove that networks work: links, files, pings from host to host, MTU; exit 9 when not."""
+    from tashictl.cli import net_verify
+
+    net_verify.run(face, networks, hosts)

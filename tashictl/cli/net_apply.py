@@ -28,6 +28,8 @@ from tashictl.planning import summary
 from tashictl.planning.net import fit
 from tashictl.planning.net.propose import Proposal, file_diff
 
+_LATELY_S = 3600.0  # a reboot of which is told, where a change is missed
+
 
 class Choice(Struct, frozen=True, kw_only=True):
     """What `net apply` was asked for."""
@@ -212,7 +214,7 @@ def decide(face: Globals, hosts: Sequence[str], verb: str) -> None:
         for name, one in found.items():
             pending = one.net.pending if one.net is not None else None
             if one.error is not None or pending is None:
-                errors.append(one.error or _nothing(name, verb))
+                errors.append(one.error or _nothing(one, verb))
                 continue
             if face.dry_run:
                 about = net_text.pending(name, pending, at.scene().now)
@@ -220,7 +222,7 @@ def decide(face: Globals, hosts: Sequence[str], verb: str) -> None:
                 continue
             step = make(context, one.host, pending.token)
             try:
-                answers = net_apply.run(world, context, one.host, step)
+                answers = net_apply.surely(world, context, one.host, step)
             except TashiError as error:
                 errors.append(_refused(name, verb, error))
                 continue
@@ -243,11 +245,15 @@ def _refused(name: str, verb: str, error: TashiError) -> TashiError:
     )
 
 
-def _nothing(name: str, verb: str) -> TashiError:
+def _nothing(looked: Looked, verb: str) -> TashiError:
+    name = looked.host.name
+    cause = "no change of its network is in flight"
+    if looked.net is not None and looked.net.uptime_s < _LATELY_S:
+        cause += f"; it was booted {looked.net.uptime_s:.0f} s ago, with what was confirmed by then"
     return Conflict(
         "E-NET-NOTHING",
         f"{name}: nothing to {'confirm' if verb == 'confirm' else 'take back'}",
-        cause="no change of its network is in flight",
+        cause=cause,
         hint=f"tashictl net diff {name}",
         host=name,
     )

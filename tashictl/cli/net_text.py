@@ -103,7 +103,10 @@ def pending(host: str, found: Pending, now: datetime) -> str:
     if found.active:
         at = _clock(now + timedelta(seconds=max(0.0, found.left_s)), now)
         end = f"; goes back by itself at {at} unless confirmed"
-        return text.visible(f"{host}  {found.stage}{by}{end if found.stage in _WAITS else ''}")
+        end = end if found.stage in _WAITS else ""
+        if not found.alive:
+            end = "; its timer has died: net rollback takes it back"
+        return text.visible(f"{host}  {found.stage}{by}{end}")
     why = BACK_WORDS.get(found.detail, found.detail)
     return text.visible(f"{host}  {found.stage}{f' ({why})' if why else ''}{by}")
 

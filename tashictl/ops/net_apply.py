@@ -7,7 +7,7 @@ lies on the host, for any controller to see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from math import ceil
 
@@ -118,26 +118,17 @@ class Change:
         arm, go = self.steps()
         # From before it is sent: the host itself will not be earlier.
         until = self.world.clock.now() + timedelta(seconds=self.window_s)
-        try:
-            self._send(arm)
-        except Uncertain:
-            self._send(arm)  # it may be done: then it says so
+        surely(self.world, self.context, self.host, arm)
+        self.prover.good_at = self.world.clock.now()
         self.world.report.step(
             self.host.name, f"armed: goes back by itself at {clock(until)} unless confirmed"
         )
         try:
-            self._send(go)
+            run(self.world, self.context, self.host, go)
+            self.prover.good_at = self.world.clock.now()
         except Unreachable:
             # What was sent may be done: the host itself tells what became of it.
             self.world.report.note(f"{self.host.name}: no answer to {go.name}; looked at again")
-
-    def _send(self, step: Step) -> tuple[StepAnswer, ...]:
-        world = self.world
-        world.faults.reached(step.name, "before", lambda: world.remote.drop(self.host))
-        answers = run(world, self.context, self.host, step)
-        self.prover.good_at = world.clock.now()
-        world.faults.reached(step.name, "after", lambda: world.remote.drop(self.host))
-        return answers
 
     def _watch(self, baseline: Baseline) -> Applied:
         """Wait for it to be applied, prove it, confirm it."""
@@ -190,9 +181,9 @@ class Change:
         step = confirm_step(self.context, self.host, self.token)
         world.remote.drop(self.host)
         try:
-            answers = self._send(step)
+            answers = surely(world, self.context, self.host, step)
             kept = answers[0].data.get("kept", "")
-        except Uncertain:
+        except TashiError:
             seen = self._fresh_look()
             last = seen.pending if seen is not None else None
             if last is None or (last.token, last.stage) != (self.token, "confirmed"):
@@ -291,11 +282,44 @@ def run(
     world: World, context: Context, host: HostConfig, step: Step, limit_s: float | None = None
 ) -> tuple[StepAnswer, ...]:
     """Have one step done under a guard; raises as `guarded.judge` does."""
+
+    def cut() -> None:
+        world.remote.drop(host)
+
+    world.faults.reached(step.name, "before", cut)
     state = world.store.read()
     record = state.hosts.get(host.name)
     offset_s = record.facts.clock_offset_s if record is not None and record.facts else 0.0
     terms = guarded.Terms(epoch=state.meta.epoch, offset_s=offset_s)
     script = guarded.make(world, context, (step,), terms)
     limit = guarded.limit_s(context, script) if limit_s is None else limit_s
-    reply = world.remote.run(host, script, world.clock.monotonic_s() + limit)
-    return guarded.judge(host.name, script, reply)
+    begun = _Begun(script.nonce, lambda: world.faults.reached(step.name, "sent", cut))
+    reply = world.remote.run(host, script, world.clock.monotonic_s() + limit, begun.output)
+    answers = guarded.judge(host.name, script, reply)
+    world.faults.reached(step.name, "after", cut)
+    return answers
+
+
+def surely(world: World, context: Context, host: HostConfig, step: Step) -> tuple[StepAnswer, ...]:
+    """`run`, once more where no answer came: a step that was done says so the second time."""
+    try:
+        return run(world, context, host, step)
+    except Uncertain:
+        world.remote.drop(host)
+        return run(world, context, host, step)
+
+
+class _Begun:
+    """Sees a script's output arrive, and tells when its step has begun."""
+
+    def __init__(self, nonce: str, tell: Callable[[], None]) -> None:
+        self._mark = f"@{nonce} B ".encode()
+        self._seen = b""
+        self._tell: Callable[[], None] | None = tell
+
+    def output(self, chunk: bytes) -> None:
+        """More of it."""
+        self._seen += chunk
+        if self._tell is not None and self._mark in self._seen:
+            tell, self._tell = self._tell, None
+            tell()

@@ -73,6 +73,13 @@ def at_host(host: str, settings: Settings) -> At:
     return At(host=host, uuid=HOST, folder=folder, run_folder=settings.tashictl.run_dir)
 
 
+def net_dir(step: Step) -> str:
+    """Where changes of the network lie on a step's host: beside the folders of VMs."""
+    if step.uuid == HOST:
+        return f"{step.run_folder}/net"
+    return f"{step.run_folder.rsplit('/', 2)[0]}/net"
+
+
 def of(uuid: str, settings: Settings) -> VmPaths:
     """The folders of the VM with this uuid on any host."""
     ours = settings.tashictl

@@ -42,7 +42,16 @@ from tashictl.model.steps import (
     WriteIfup,
     WriteManifest,
 )
-from tashictl.planning import adopt_text, launch, mend, qemu_user, release, replica, setup_text
+from tashictl.planning import (
+    adopt_text,
+    launch,
+    mend,
+    paths,
+    qemu_user,
+    release,
+    replica,
+    setup_text,
+)
 from tashictl.planning.net import switch
 from tashictl.planning.render import IFUP_MARK
 from tashictl.planning.shell import TAIL, fenced, guarded, quote
@@ -120,6 +129,16 @@ for f in "$L/$C/fence"/*; do
 done
 say D fences "$n"; say D counter "$k" """
 
+# Where the host's network is being changed a bridge may go away again, a TAP with it, and the files
+# are those that the change is about. A change is armed under the same lock.
+_STILL = r"""exec 7>>"$L/cluster.lock"; flock -w "$WAIT" 7 || die "the host is busy"
+p={net_dir}/pending
+if [ "$(cat "$p/boot" 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then
+  die "the host's network is being changed by $(cat "$p/who") since $(cat "$p/since"), and not \
+confirmed: wait for its end, or tashictl net confirm, or net rollback"
+fi
+"""
+
 _PLACE_SEED = r"""has() {{ [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = {sha256} ]; }}
 if has {path}; then rm -f {part}; echo 'is there already'; exit 0; fi
 has {part} || die 'the seed did not arrive, or with another sha256'
@@ -169,13 +188,13 @@ def _small(step: Step) -> str:
         case WriteIfup(path=path, content=content):
             # One file for all VMs of the host, which other scripts may be writing just now.
             return (
-                'exec 7>>"$L/cluster.lock"; flock -w "$WAIT" 7 || die "the host is busy"\n'
+                f"{_still(step)}"
                 f"[ ! -e {quote(path)} ] || grep -qF {quote(IFUP_MARK)} {quote(path)} \\\n"
                 f'  || {{ echo "the operator\'s own file"; exit 0; }}\n'
                 f"put {quote(path)} 755 {quote(content.rstrip())}"
             )
         case AddTap(tap=tap, ifup=ifup):
-            return f"{qemu_user.add_tap(tap)}{quote(ifup)} {quote(tap)}"
+            return f"{_still(step)}{qemu_user.add_tap(tap)}{quote(ifup)} {quote(tap)}"
         case CheckDisk(path=path):
             return f"[ -f {quote(path)} ] || die 'a disk of the VM is gone: '{quote(path)}"
         case CheckPort(port=port):
@@ -198,6 +217,10 @@ def _small(step: Step) -> str:
             return release.text(step)
         case _:
             return _of_the_state(step)
+
+
+def _still(step: Step) -> str:
+    return _STILL.format(net_dir=quote(paths.net_dir(step)))
 
 
 def _of_the_state(step: Step) -> str:

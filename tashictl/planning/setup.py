@@ -25,6 +25,7 @@ from tashictl.model.steps import (
 )
 from tashictl.planning import paths, render, setup_packages
 from tashictl.planning.facts import REQUIRED
+from tashictl.planning.net.layout import style_of
 from tashictl.planning.requirements import place
 from tashictl.planning.setup_look import QEMU, Asked, Seen
 from tashictl.planning.setup_names import KVM, MARK, MODULES, SUDOERS, USER
@@ -257,7 +258,10 @@ def _folders(want: Wanted, seen: Seen) -> Iterator[Change | str]:
 
 def _ifups(want: Wanted, seen: Seen) -> Iterator[Change | str]:
     for network in want.networks:
-        content = render.ifup(want.ifup_template, network)
+        # As a VM's start renders it, or the two would rewrite it in turn.
+        content = render.ifup(
+            want.ifup_template, network, style=style_of(want.config), host=want.config.name
+        )
         path = paths.ifup(network.id, want.settings)
         yield from _file(want, seen, (path, content, "755", render.IFUP_MARK))
 

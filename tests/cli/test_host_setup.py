@@ -1,9 +1,12 @@
 """`host setup` from the command line: listed, asked, carried out on several hosts, told."""
 
+from typing import Any
+
 import pytest
 
 from tashictl.adapters.locks import FileLocks
-from tashictl.model.script import Fault
+from tashictl.model.host import HostConfig
+from tashictl.model.script import Fault, Reply
 from tashictl.model.steps import InstallPackages, MakeUser
 from tests.cli.office import Office
 from tests.ops.hosts import Trouble
@@ -166,12 +169,24 @@ def test_sudo_that_asks_for_a_password_is_helped_by_root(office: Office) -> None
     assert "tashictl host setup node1 --login root" in failed.err
 
 
-def test_another_login_reaches_the_host_and_the_inventorys_gets_the_sudo(office: Office) -> None:
+def test_another_login_reaches_the_host_and_the_inventorys_gets_the_sudo(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "hosts: {node3: {user: ops, become: true}}\n"
     (office.folder / "inventory" / "more.yaml").write_text(text)
     office.remote.probes["node3"] = answer(basics=f"{READY}\nlogin there\nsudoers read")
+    logins: set[tuple[str, bool]] = set()
+    send = office.remote.run
+
+    def noted(host: HostConfig, *more: Any) -> Reply:
+        logins.add((host.user, host.become))
+        return send(host, *more)
+
+    monkeypatch.setattr(office.remote, "run", noted)
 
     done = office.ok("host", "setup", "node3", "-y", "--login", "root")
+
+    assert logins == {("root", False)}
 
     assert "created /etc/sudoers.d/tashictl" in done.out
     assert "LOGIN=ops" in office.remote.asked[0].text

@@ -273,3 +273,31 @@ def test_a_destroy_leaves_nothing_of_them(host: Booted, tashictl: Tashictl) -> N
     assert host.run("pgrep qemu").stdout == ""
     assert host.run("systemctl is-system-running").stdout.strip() == "running"
     assert invariants.records(tashictl) == []
+
+
+def test_under_a_user_of_its_own_qemu_is_a_unit_all_the_same(
+    host: Booted, tashictl: Tashictl
+) -> None:
+    tashictl.run("host", "setup", host.name, "-y", "--no-packages")
+    env = {"TASHICTL_QEMU_POWERDOWNTIMEOUT": "2"}
+    argv = ("vm", "create", "own", "--disk", BLANK, "-o", "json")
+    made = tashictl.run(*argv, env=env).json()
+
+    assert units(host) == [unit_of(made)]
+    shown = host.run(f"systemctl show -p MainPID {unit_of(made)}").stdout
+    assert shown.strip() == f"MainPID={made['pid']}"
+    assert host.run(f"stat -c %U /proc/{made['pid']}").stdout == "tashi-qemu\n"
+    tashictl.run("vm", "pause", "own")
+    tashictl.run("vm", "unpause", "own")
+    assert tashictl.run("sweep").out == ""
+
+    host.run(f"systemctl stop {unit_of(made)}", check=True)
+    tashictl.run("host", "check")
+    assert record(tashictl, "own")["reason"] == "its QEMU ended"
+    tashictl.run("vm", "start", "own")
+    after = record(tashictl, "own")
+    assert host.run(f"stat -c %U /proc/{after['pid']}").stdout == "tashi-qemu\n"
+
+    tashictl.run("vm", "destroy", "own", "-y")
+    assert units(host) == []
+    assert host.run("systemctl --failed --no-legend").stdout == ""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import invariants
-from tests.live.lab import booted_image
+from tests.live.lab import booted_image, born
 
 
 def fake_build(work: Path) -> None:
@@ -92,6 +92,28 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         booted_image.build(tmp_path)
 
     assert folders(tmp_path) == []
+
+
+def test_of_kept_boots_those_longest_unused_go(tmp_path: Path) -> None:
+    long_ago = time.time() - 86400
+    for number in range(20):
+        kept = tmp_path / f"born-{number:02}"
+        kept.mkdir()
+        os.utime(kept, (long_ago + number, long_ago + number))
+
+    born.prune(tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir())[0] == "born-04"
+    assert len(list(tmp_path.iterdir())) == 16
+
+
+def test_a_kept_boot_that_somebody_may_be_using_stays(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"born-{number:02}").mkdir()
+
+    born.prune(tmp_path)
+
+    assert len(list(tmp_path.iterdir())) == 20
 
 
 def test_the_machine_dies_with_whoever_started_it(tmp_path: Path) -> None:

@@ -127,8 +127,6 @@ def nets(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ne
     if lacking:
         give_up(needs.explain(lacking))
     with NetHosts(tmp_path_factory.mktemp("nets")) as raised:
-        for host in raised.hosts:
-            host.remember()
         yield raised
 
 
@@ -248,8 +246,8 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from tests.live.lab.nethosts import NetHosts
-from tests.live.lab.booted import Booted
-Booted.await_ssh = lambda self: print(self.pid, flush=True)
+from tests.live.lab.born import Born
+Born.settle = lambda self: print(self.pid, flush=True)
 nets = NetHosts(Path(sys.argv[1]), vlan=999)
 nets.up()
 nets.post(7)

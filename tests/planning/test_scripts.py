@@ -135,7 +135,7 @@ def test_every_argument_of_qemu_comes_through_as_it_is(argv: list[str]) -> None:
     assert start is not None
     # As the shell reads it: up to the first line that is the mark.
     launch, _, _ = scripts.body(step)[start.end() :].partition(f"\n{start.group(1)}\n")
-    _, _, words = launch.partition('\nexec "$QEMU" ')
+    _, _, words = launch.partition('\nexec $AS "$QEMU" ')
     assert shlex.split(words) == argv
 
 

@@ -11,7 +11,7 @@ from tashictl.model.host import HostConfig
 from tashictl.model.network import Network
 from tashictl.model.settings import QemuSettings, Settings, TashictlSettings
 from tashictl.model.steps import InstallPackages, LoadModule, MakeUser, PutFile
-from tashictl.planning import setup, setup_look, setup_packages
+from tashictl.planning import render, setup, setup_look, setup_packages
 from tashictl.planning.ground import Ground
 from tashictl.planning.setup import Decision, Wanted
 from tashictl.planning.setup_look import Seen
@@ -268,6 +268,17 @@ def test_an_ifup_file_is_ours_to_rewrite_only_with_our_mark(
     assert list(found.notes) == (
         ["/etc/qemu-ifup.1 is the operator's own, and stays"] if "mine" in content else []
     )
+
+
+def test_an_ifup_file_is_the_one_that_a_vms_start_writes() -> None:
+    template = TEMPLATE + "# {{ style }}\n"
+    wanted = replace(want(style="networkd"), ifup_template=template)
+    (change,) = decided(READY, wanted).changes
+
+    assert isinstance(change.step, PutFile)
+    ours = render.ifup(template, LAN, style="networkd", host="node1")
+    assert change.step.content == ours
+    assert ours.endswith("# networkd\n")
 
 
 def test_sudo_is_for_the_inventorys_login_whoever_logs_in_now() -> None:

@@ -16,11 +16,13 @@ def refusals(proposal: Proposal) -> Iterator[TashiError]:
     net, name, style = proposal.net, proposal.host, proposal.layout.style
     pending = net.pending
     if pending is not None and pending.active:
+        left = f"{max(0, round(pending.left_s))} s left"
+        if not pending.alive:
+            left = "its timer has died, so that it does not go back by itself"
         yield Conflict(
             "E-NET-BUSY",
             f"{name}: a change of its network is in flight",
-            cause=f"by {pending.who} since {pending.since}, {pending.stage}, "
-            f"{max(0, round(pending.left_s))} s left",
+            cause=f"by {pending.who} since {pending.since}, {pending.stage}, {left}",
             hint=f"tashictl net confirm {name}, or net rollback {name}",
             host=name,
         )
@@ -45,3 +47,27 @@ def refusals(proposal: Proposal) -> Iterator[TashiError]:
             "net-tools there",
             host=name,
         )
+    for device in _leases_of_networkd(proposal):
+        yield InvalidRequest(
+            "E-DHCP",
+            f"{name}: systemd-networkd has to ask for the lease of {device} itself",
+            cause="it does so when its files say so, and they are written after the proof only",
+            hint=f"a fixed address (host_addresses: [NETWORK=ADDRESS/LENGTH]); or at the console: "
+            f"the files of `tashictl net render {name}`, then a reboot",
+            host=name,
+        )
+
+
+def _leases_of_networkd(proposal: Proposal) -> Iterator[str]:
+    """Interfaces that have to get a lease, or to take one over, from networkd."""
+    if proposal.layout.style != "networkd":
+        return
+    for strand in proposal.layout.strands:
+        leased = {
+            device: link is not None and any(a.dynamic and not a.v6 for a in link.addresses)
+            for device in (strand.port, strand.holder)
+            for link in (proposal.net.picture.link(device),)
+        }
+        moves = strand.address == "" and strand.port != strand.holder and leased[strand.port]
+        if moves or (strand.address == "dhcp" and not leased[strand.holder]):
+            yield strand.holder

@@ -92,7 +92,9 @@ class Maker:
             yield Netdev(
                 name=bridge,
                 kind="bridge",
-                mtu=self.sizes.get(bridge),
+                # Made with that of its port, so that its own has to be set: only a bridge whose MTU
+                # was set does not take over that of its ports.
+                mtu=self.sizes.get(first.port, self.sizes.get(bridge)),
                 mac=self.mac if first.network.vxlan is None else "",
                 stp=stp,
                 forward_delay=delays[0] if delays else (None if stp else 0),

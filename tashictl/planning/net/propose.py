@@ -56,7 +56,9 @@ def propose(wanted: Wanted, net: HostNet) -> Proposal:
     """Hold a host against what is wanted of it; raises InvalidRequest or Problems."""
     layout = fitted(layouts.layout(wanted.host, wanted.networks, wanted.style), net)
     before = net_files.owned(net.files)
-    want = net_files.files(layout, wanted.templates, net.files)
+    uplink = net.picture.link(layout.uplink)
+    mac = uplink.mac if uplink is not None else ""
+    want = net_files.files(layout, wanted.templates, net.files, mac)
     picture = target(layout, net, before, wanted.taps)
     forward = changes(net.picture, picture)
     after = net_files.owned({f.path: f.text for f in want if f.text is not None})

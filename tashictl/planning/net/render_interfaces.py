@@ -153,6 +153,7 @@ def _conflicts(
     if observed.get(TASHI, "").strip() and not _is_ours(observed[TASHI]):
         yield _conflict(layout, f"{TASHI} is not ours", "it lacks our mark", "move it away")
     bridge_of = {i.port: i.name for i in wanted if i.kind == "bridge"}
+    tags = {i.vlan: i.name for i in wanted if i.kind == "vlan"}
     for other in found.theirs:
         if other.name in names:
             continue
@@ -163,6 +164,13 @@ def _conflicts(
                 f"and would be in {bridge_of[port]}: an interface can be in one only",
                 f"`bridge: {other.name}` for that network in the inventory, which takes it over",
             )
+        if (tag := _vlan(other, layout.uplink)) in tags:
+            yield _conflict(
+                layout,
+                f"{other.name} is VLAN {tag} of {layout.uplink} already",
+                f"Linux has each VLAN of an interface once, and ours is {tags[tag]}",
+                f"call it {tags[tag]} in the host's files: then it is taken over",
+            )
     for heir, base in _heirs(observed, names):
         yield _conflict(
             layout,
@@ -170,6 +178,13 @@ def _conflicts(
             "a network of the inventory takes it over",
             f"write out in {heir} what it inherits",
         )
+
+
+def _vlan(one: stanzas.Stanza, uplink: str) -> int | None:
+    """The VLAN of the uplink that a stanza is of, by its options or its name."""
+    on = one.option("vlan-raw-device", "vlan_raw_device") or one.name.rpartition(".")[0]
+    number = re.search(r"(\d+)$", one.option("vlan-id", "vlan_id") or one.name)
+    return int(number[1]) if on == uplink and number else None
 
 
 def _ports(one: stanzas.Stanza) -> set[str]:

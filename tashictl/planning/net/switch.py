@@ -8,6 +8,7 @@ ends in the old state by itself since no file under /etc has changed by then::
     before                                                  the picture that has to come back
     timer.sh apply.sh                                       what runs, as units or sessions
     new.N old.N files                                       the files to write, and as they were
+    reserve                                                 room for what is written at its end
     decision                                                a symlink: confirm, or why it goes back
 
 `decision` is made by whoever comes first (confirm, rollback, the timer, a failure); making a
@@ -27,12 +28,15 @@ from tashictl.planning.net.text import WORDS
 from tashictl.planning.shell import quote
 
 # Lines that say what a change may touch and do not depend on the time. What routers announce is
-# left out, since it comes and goes by itself; of TAPs, which come and go with VMs, their bridge.
+# left out, since it comes and goes by itself; of TAPs, which come and go with VMs, and of veths,
+# which do with containers, their bridge.
 PICTURE = r"""
 picture() {
+  w=" $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | tr '\n' ' ') "
   { for d in /sys/class/net/*; do
       n=${d##*/}; m=$(readlink "$d/master"); m=${m##*/}
-      if [ -e "$d/tun_flags" ]; then echo "tap $n ${m:--}"; continue; fi
+      case $w in *" $n "*) v=1 ;; *) v= ;; esac
+      if [ -e "$d/tun_flags" ] || [ "$v" ]; then echo "tap $n ${m:--}"; continue; fi
       [ "$n" != lo ] && [ -e "$d/mtu" ] || continue
       f=$(cat "$d/flags"); b=
       [ ! -d "$d/bridge" ] || b=$(cat "$d/bridge/stp_state" "$d/bridge/forward_delay" \
@@ -69,25 +73,36 @@ pending() {
   ! held "$d/timer.lock" || echo "timer alive"; }
 """
 
+# What going back writes must find room, however full the folder has become since.
+_RESERVE_BYTES = 65536
+
 _HEAD = r"""# Made by tashictl for one change of this host's network.
 LC_ALL=C; export LC_ALL; PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH
-umask 077; trap '' HUP PIPE; cd /
-P={net}/pending
-[ "$(cat "$P/token" 2>/dev/null)" = {token} ] || exit 0
+umask 077; trap '' HUP PIPE
+# By where it stands, not by its name: whoever ends the change moves the folder away.
+NET={net}; P=.; cd "$NET/pending" 2>/dev/null && [ "$(cat token 2>/dev/null)" = {token} ] || exit 0
 stage() {{ echo "$1" >"$P/stage.part" && mv -f "$P/stage.part" "$P/stage"; }}
 log() {{ echo "$(cut -d' ' -f1 /proc/uptime) $*" >>"$P/log"; }}
 """
 
+# Files are written beside what they replace, hidden from `source interfaces.d/*`.
+_FRESH = r"""fresh() { echo "${1%/*}/.${1##*/}.tashi-new"; }
+unwritten() { while read -r m f; do rm -f "$(fresh "$f")"; done <"$P/files"; }
+"""
+
+# A child that outlives a timer that was killed must not hold its lock against the next one.
 _TIMER = r"""
-exec 9>>"$P/timer.lock"; flock -n 9 || exit 0
+exec 9>>"$P/timer.lock"; flock -w 5 9 || exit 0
 [ "$1" != stopped ] || ln -s died "$P/decision" 2>/dev/null
 while [ ! -h "$P/decision" ]; do
-  if [ "$(cut -d. -f1 /proc/uptime)" -ge "$(cat "$P/due")" ]; then
+  [ -e "$P/token" ] || exit 0
+  due=$(cat "$P/due" 9>&-)
+  if [ "$(cut -d. -f1 /proc/uptime 9>&-)" -ge "${due:-0}" ]; then
     ln -s late "$P/decision" 2>/dev/null
-  else sleep 0.2; fi
+  else sleep 0.2 9>&-; fi
 done
 why=$(readlink "$P/decision"); [ "$why" != confirm ] || exit 0
-log "goes back: $why"; stage reverting
+rm -f "$P/reserve"; log "goes back: $why"; stage reverting
 exec 8>>"$P/apply.lock"
 flock -n 8 || { kill -KILL "$(cat "$P/apply.pid")" 2>/dev/null; flock -w 20 8; }
 tries=0
@@ -101,18 +116,23 @@ while :; do
 done
 [ "$end" = reverted ] || diff "$P/before.rest" "$P/before.now.rest" >>"$P/log" 2>&1
 [ -s "$P/detail" ] || echo "$why" >"$P/detail"
+unwritten
 log "$end"; stage "$end"; date -u +%Y-%m-%dT%H:%M:%SZ >"$P/ended"
-rm -rf "$P/../last"; mv "$P" "$P/../last"
+rm -rf "$NET/last"; mv "$NET/pending" "$NET/last"
 """
 
 # Each command is looked up against the decision first, so that nothing is done while it goes back.
 _APPLY = r"""
 exec 8>>"$P/apply.lock"; flock -n 8 || exit 0
-if [ "$1" = stopped ] && [ "$(cat "$P/stage")" = applying ]; then
-  echo 'it was killed in the middle' >"$P/detail"; ln -s failed "$P/decision" 2>/dev/null; exit 0
+if [ "$1" = stopped ]; then
+  case $(cat "$P/stage") in
+    armed|applying) [ ! -d "$P/begun" ] || [ -h "$P/decision" ] \
+      || { echo 'it was killed in the middle' >"$P/detail"; ln -s failed "$P/decision"; } ;;
+  esac
+  exit 0
 fi
 [ ! -h "$P/decision" ] && mkdir "$P/begun" 2>/dev/null || exit 0
-echo $$ >"$P/apply.pid"; sleep 0.3; stage applying
+echo $$ >"$P/apply.pid"; sleep 0.3 8>&-; stage applying
 while IFS= read -r line; do
   [ ! -h "$P/decision" ] || exit 0
   log "$line"
@@ -124,7 +144,9 @@ picture >"$P/after"; stage applied
 """
 
 # A child must not keep the locks of the script that starts it.
-_LAUNCH = r"""managed() {
+# TERM is what logind sends to all that a login leaves behind when its connection is cut.
+_LAUNCH = r"""trap '' TERM
+managed() {
   [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
 launch() { # timer or apply: as a unit, else in a session of its own
   if managed; then
@@ -154,14 +176,18 @@ $(($(cat "$P/due") - $(cut -d. -f1 /proc/uptime))) s left"
 fi
 [ "$(picture | sha256sum | cut -d' ' -f1)" = {digest} ] \
   || die 'the network is not any more as it was looked at; do it again'
-W=$NET/.new; rm -rf "$W"; mkdir -m 700 "$W" || exit 1
-keep() {{ cat >"$W/$1" || die "$NET is full"; }}
+W=$NET/.new; rm -rf "$W"
+full() {{ rm -rf "$W"; die "no room for the change in $NET; nothing was changed"; }}
+mkdir -m 700 "$W" || full
+keep() {{ cat >"$W/$1" || full; }}
+note() {{ printf '%s\n' "$2" | cat >"$W/$1" || full; }}
 {files}
-echo "$T" | keep token; echo "$WHO" | keep who; echo "$C" | keep cluster; echo armed | keep stage
-date -u +%Y-%m-%dT%H:%M:%SZ | keep since; cat /proc/sys/kernel/random/boot_id | keep boot
-echo $(($(cut -d. -f1 /proc/uptime) + {window_s})) | keep due
-picture | keep before
-mv "$W" "$P" || exit 1
+note token "$T"; note who "$WHO"; note cluster "$C"; note stage armed
+note since "$(date -u +%Y-%m-%dT%H:%M:%SZ)"; note boot "$(cat /proc/sys/kernel/random/boot_id)"
+note due "$(($(cut -d. -f1 /proc/uptime) + {window_s}))"; note out ''
+picture >"$W/before" || full
+head -c {reserve} /dev/zero >"$W/reserve" || full
+mv "$W" "$P" || full
 start_timer || {{ rm -rf "$P"; die 'the timer did not start, so nothing was changed'; }}
 echo "goes back by itself in {window_s} s" """
 
@@ -190,19 +216,20 @@ while read -r mode path; do
   n=$((n+1))
   if [ "$(readlink "$P/decision")" != confirm ]; then
     if [ -e "$path" ]; then cmp -s "$path" "$P/old.$n"; else [ ! -e "$P/old.$n" ]; fi \
-      || die "$path was changed meanwhile"
+      || { unwritten; die "$path was changed meanwhile"; }
   fi
   [ "$mode" != gone ] || continue
-  mkdir -p "${path%/*}" && cat "$P/new.$n" >"$path.tashi-new" && chmod "$mode" "$path.tashi-new" \
-    && sync "$path.tashi-new" || { rm -f "$path.tashi-new"; die "$path cannot be written"; }
+  x=$(fresh "$path")
+  mkdir -p "${path%/*}" && cat "$P/new.$n" >"$x" && chmod "$mode" "$x" && sync "$x" \
+    || { unwritten; die "$path cannot be written"; }
 done <"$P/files"
 ln -s confirm "$P/decision" 2>/dev/null || [ "$(readlink "$P/decision")" = confirm ] \
-  || { while read -r mode path; do rm -f "$path.tashi-new"; done <"$P/files"
-    die "it goes back already: $(readlink "$P/decision")"; }
+  || { unwritten; die "it goes back already: $(readlink "$P/decision")"; }
+rm -f "$P/reserve"
 k=$L/net/$(date -u +%Y%m%d-%H%M%S); mkdir -p "$k"
 cp "$P"/* "$k/" 2>/dev/null
 while read -r mode path; do
-  if [ "$mode" = gone ]; then rm -f "$path"; else mv -f "$path.tashi-new" "$path"; fi || exit 1
+  if [ "$mode" = gone ]; then rm -f "$path"; else mv -f "$(fresh "$path")" "$path"; fi || exit 1
   sync "${path%/*}"
 done <"$P/files"
 ifstate
@@ -244,12 +271,17 @@ def text(step: NetStep) -> str:
                 head
                 + PICTURE
                 + lint.WORDS
-                + _ARM.format(digest=quote(step.digest), files=_files(step), window_s=step.window_s)
+                + _ARM.format(
+                    digest=quote(step.digest),
+                    files=_files(step),
+                    window_s=step.window_s,
+                    reserve=_RESERVE_BYTES,
+                )
             )
         case GoNet():
             return head + _GO
         case ConfirmNet():
-            return head + _IFSTATE + _CONFIRM
+            return head + _FRESH + _IFSTATE + _CONFIRM
         case RollbackNet():
             return head + f"WHY={quote(step.why)}\n" + _ROLLBACK
         case _:
@@ -262,7 +294,7 @@ def _files(step: ArmNet) -> str:
     head = _HEAD.format(**values)
     words = WORDS + PICTURE
     parts = [
-        _keep("timer.sh", head + words + _TIMER),
+        _keep("timer.sh", head + _FRESH + words + _TIMER),
         _keep("apply.sh", head + words + _APPLY),
         _list("forward", step.forward),
         _list("reverse", step.reverse),
@@ -272,7 +304,7 @@ def _files(step: ArmNet) -> str:
     ]
     for number, file in enumerate(step.files, 1):
         path = quote(file.path)
-        parts.append(f'[ ! -e {path} ] || cat {path} >"$W/old.{number}" || die "$NET is full"')
+        parts.append(f'[ ! -e {path} ] || cat {path} >"$W/old.{number}" || full')
         if file.text is not None:
             parts.append(_keep(f"new.{number}", file.text.removesuffix("\n")))
     parts += lint.commands(step.files)

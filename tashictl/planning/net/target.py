@@ -31,7 +31,7 @@ def target(layout: Layout, net: HostNet, owned: frozenset[str], taps: Mapping[st
     `taps` says on which network (by id) each TAP of a VM belongs. Raises InvalidRequest or
     Problems where that cannot be, or would surely cut the host off.
     """
-    raise_all(problems(layout, net, owned))
+    raise_all(problems(layout, net, owned, taps))
     work = _Work(layout, net.picture)
     for strand in layout.strands:
         work.wire(strand)
@@ -196,7 +196,7 @@ class _Work:
 
     def _client(self, holder: str, strands: list[Strand]) -> None:
         told = [s.address for s in strands if s.address]
-        if "dhcp" in told:
+        if "dhcp" in told and self.layout.style != "networkd":  # which is its own client
             self.clients.setdefault(holder, DhcpClient(device=holder, argv=()))
         elif told:
             self.clients.pop(holder, None)
@@ -252,7 +252,9 @@ def stale(picture: Picture, owned: frozenset[str]) -> Iterator[str]:
             yield link.name
 
 
-def problems(layout: Layout, net: HostNet, owned: frozenset[str]) -> Iterator[TashiError]:
+def problems(
+    layout: Layout, net: HostNet, owned: frozenset[str], taps: Mapping[str, int]
+) -> Iterator[TashiError]:
     """Why the layout cannot be had on the host; each with what to do."""
     picture = net.picture
     if any(s.network.mode == "bridge" for s in layout.strands):
@@ -268,10 +270,12 @@ def problems(layout: Layout, net: HostNet, owned: frozenset[str]) -> Iterator[Ta
             )
             return
     wanted = {n for s in layout.strands for n in (s.port, s.bridge, s.holder)}
+    here = {s.network.id for s in layout.strands}
+    moving = {tap for tap, network in taps.items() if network in here}
     for name in stale(picture, owned):
         if name in wanted:
             continue
-        yield from _held(layout, picture, name)
+        yield from _held(layout, picture, name, moving)
     for strand in layout.strands:
         link = picture.link(strand.bridge)
         if link is not None and link.kind != "bridge":
@@ -282,13 +286,30 @@ def problems(layout: Layout, net: HostNet, owned: frozenset[str]) -> Iterator[Ta
                 hint=f"another `bridge:` for network {strand.network.name}",
                 host=layout.host,
             )
+        yield from _twice(layout, picture, strand)
         yield from _homeless(layout, picture, strand, net.reached)
 
 
-def _held(layout: Layout, picture: Picture, name: str) -> Iterator[TashiError]:
-    """Something that is not wanted any more, and yet cannot go."""
+def _twice(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiError]:
+    """A VLAN that the uplink has already under another name: the kernel takes none twice."""
+    for link in picture.links:
+        if (link.kind, link.parent, link.name != strand.port) != ("vlan", layout.uplink, True):
+            continue
+        if strand.tagged and link.vlan == strand.network.vlan:
+            yield InvalidRequest(
+                "E-VLAN",
+                f"{layout.host}: VLAN {link.vlan} is on {layout.uplink} already, as {link.name}",
+                cause=f"network {strand.network.name} would have it as {strand.port}, and the "
+                "kernel takes no VLAN twice",
+                hint=f"take {link.name} out of the host's own files, and: ip link del {link.name}",
+                host=layout.host,
+            )
+
+
+def _held(layout: Layout, picture: Picture, name: str, moving: set[str]) -> Iterator[TashiError]:
+    """Something that is not wanted any more, and yet cannot go; TAPs that move hold nothing."""
     link = picture.link(name)
-    ours = {layout.uplink, *(s.port for s in layout.strands)}
+    ours = {layout.uplink, *(s.port for s in layout.strands), *moving}
     guests = [p.name for p in picture.ports(name) if p.kind not in MADE and p.name not in ours]
     carries = [a.cidr for a in link.addresses] if link is not None else []
     if not guests and not carries:

@@ -32,15 +32,37 @@ clients() { # pids of the DHCP clients of interface $1
   for p in $(grep -lsE '^(dhclient|udhcpc|dhcpcd)$' /proc/[0-9]*/comm | cut -d/ -f3); do
     tr '\0' '\n' <"/proc/$p/cmdline" 2>/dev/null | grep -qxF -- "$1" && echo "$p"
   done; }
+lease_file() { # what stands behind -lf
+  x=; for a; do [ "$x" != -lf ] || { echo "$a"; return; }; x=$a; done; }
 dhcp_stop() { # killed, so that neither the lease nor the address is given back
-  for p in $(clients "$1"); do kill -KILL "$p" 2>/dev/null; done; return 0; }
+  for p in $(clients "$1"); do
+    f=$(tr '\0' '\n' <"/proc/$p/cmdline" 2>/dev/null | grep -A1 -xF -e -lf | sed -n 2p)
+    kill -KILL "$p" 2>/dev/null
+    [ ! -s "$f" ] || { cp "$f" "$P/lease.$1"; echo "$f" >"$P/lease-at.$1"; }
+  done; return 0; }
+lease_taken() { # interface, lease file: with what another asked until now, it is the same client
+  for k in "$P"/lease.*; do
+    o=${k#"$P/lease."}; [ -s "$k" ] && [ "$o" != "$1" ] || continue
+    [ "$(cat "$P/lease-at.$o")" = "${2%"$1"*}$o${2##*"$1"}" ] || continue
+    sed "s/interface \"[^\"]*\"/interface \"$1\"/" "$k" >"$2"
+  done; }
+lease_bounded() { # interface, lease file: an address that was moved lives as long as its lease
+  t=$(sed -n 's/.*dhcp-lease-time \([0-9]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
+  f=$(sed -n 's/.*fixed-address \([0-9.]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
+  c=$(ip -4 -o addr show dev "$1" permanent | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
+  [ -z "$c" ] || [ -z "$t" ] || ip addr change "$c" dev "$1" valid_lft "$t" preferred_lft "$t"; }
 dhcp_start() { # interface, seconds, own command line or nothing
   d=$1 w=$2; shift 2
   [ -z "$(clients "$d")" ] || return 0
-  if [ "$#" -gt 0 ]; then timeout "$w" "$@" >/dev/null 2>&1 </dev/null; return; fi
   l=/var/lib/dhcp/dhclient; [ -d /var/lib/dhcp ] || l=/run/dhclient
+  if [ "$#" -gt 0 ]; then
+    f=$(lease_file "$@"); [ -z "$f" ] || lease_taken "$d" "$f"
+    timeout "$w" "$@" >/dev/null 2>&1 </dev/null \
+      || { echo "no lease for $d within $w s"; return 1; }
+    [ -z "$f" ] || lease_bounded "$d" "$f"; return 0
+  fi
   if command -v dhclient >/dev/null; then
-    timeout "$w" dhclient -4 -pf "/run/dhclient.$d.pid" -lf "$l.$d.leases" \
+    timeout "$w" dhclient -4 -i -pf "/run/dhclient.$d.pid" -lf "$l.$d.leases" \
       -I -df "${l}6.$d.leases" "$d" </dev/null >/dev/null 2>&1
   elif command -v udhcpc >/dev/null; then
     timeout "$w" udhcpc -n -q -p "/run/udhcpc.$d.pid" -i "$d" </dev/null >/dev/null 2>&1 \

@@ -7,6 +7,7 @@ behind (KillUserProcesses=yes).
 """
 
 import base64
+import contextlib
 import io
 import os
 import secrets
@@ -72,8 +73,7 @@ class Booted:
         self._host_key = directory / "host_key"
         self._qemu: subprocess.Popen[bytes] | None = None
         self._eye, self._monitor = Eye(), Monitor()
-        for path in (self.key, self._host_key):
-            make_key(path)
+        self._make_keys()
         self._write_known_hosts()
         self._write_seed()
         self._disk = self._new_disk()
@@ -162,6 +162,13 @@ class Booted:
             time.sleep(0.2)
         raise TimeoutError(f"{self.name}: no SSH within {timeout_s} s: {self.serial_log()[-2000:]}")
 
+    def await_greeting(self, timeout_s: float = BOOT_TIMEOUT_S) -> None:
+        """Returns when sshd greets; enough for a host of which the boot is over."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self._greets():
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{self.name}: no SSH within {timeout_s} s")
+
     def reboot(self) -> None:
         """An orderly reboot by systemd; returns when it answers again."""
         before = self.await_ssh()
@@ -173,6 +180,13 @@ class Booted:
         if self._qemu is not None:
             self._qemu.kill()
             self._qemu.wait()
+
+    def switch_off(self) -> None:
+        """The power is gone, but QEMU writes down all that it knows, as of `remember`."""
+        with contextlib.suppress(EOFError, ConnectionError):
+            self._monitor.human("quit")
+        if self._qemu is not None:
+            self._qemu.wait(_OFF_TIMEOUT_S)
 
     def poweroff(self) -> None:
         """An orderly shutdown by systemd; returns when it is off."""
@@ -189,18 +203,18 @@ class Booted:
             os.close(self._disk)
             self._disk = -1
 
-    def remember(self) -> None:
+    def remember(self, name: str = "remembered") -> None:
         """Keeps all of its present state, memory and disk, for `recall`; takes some seconds."""
-        self._monitor.human("savevm remembered")
+        self._monitor.human(f"savevm {name}")
 
-    def recall(self) -> None:
+    def recall(self, name: str = "remembered") -> None:
         """All is as it was at `remember`, but for the clock, which is set anew; 1 to 3 s.
 
         A host that is off is switched on. Connections to it are dead.
         """
         if not self.up:
             self.start()
-        self._monitor.human("loadvm remembered")
+        self._monitor.human(f"loadvm {name}")
         self.look(f"date -u -s @{time.time():.3f}")
 
     # cables
@@ -289,12 +303,20 @@ class Booted:
         serial = f"file,id=s0,path={self.directory}/serial.log,append=on"
         return [*argv, "-chardev", serial, "-serial", "chardev:s0"]
 
+    def _make_keys(self) -> None:
+        for path in (self.key, self._host_key):
+            make_key(path)
+
     def _new_disk(self) -> int:
         """An overlay that has no name any more; its descriptor."""
         path = self.directory / "disk.qcow2"
         base = ("-F", "raw", "-b", str(self._image.disk))
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(path)]
         subprocess.run(argv, check=True, capture_output=True)
+        return self._unnamed(path)
+
+    @staticmethod
+    def _unnamed(path: Path) -> int:
         disk = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         path.unlink()
         return disk

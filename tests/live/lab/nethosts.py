@@ -1,6 +1,6 @@
 """Booted hosts with a network that can be broken: management and a trunk, both with 802.1Q tags.
 
-    with NetHosts(folder) as nets:              # two hosts, 15 to 40 s
+    with NetHosts(folder) as nets:              # two hosts; seconds, but for the very first time
         one, two = nets.hosts
         one.run("…")                            # over SSH, as the controller comes
         one.look("…")                           # by a line of its own: also while SSH is lost
@@ -20,10 +20,11 @@ a host does to its address, its VLAN or its links is real: nothing else leads to
 namespaces besides (h1 …, 10.77.N.1 …; up in two seconds, their kernel has no VLANs):
 nets.lab.hosts.
 
-Boots are dear: share a NetHosts in a module, call `remember` on its hosts at the start and `recall`
-(1 to 3 s) at the start of each test; that is as if nothing had happened since. A reboot is real and
-takes 15 to 30 s: what was in /etc stays. `pull_cable` and `plug_cable` of a host are for
-its cables.
+Boots are dear: share a NetHosts in a module and call nets.recall() (some seconds) at the start of
+each test: all is as it was after the first boot, or after a later `remember` of a host. The first
+boot itself is kept in the cache, for each configuration (born.py). A reboot is real and takes 15 to
+30 s, more on a busy machine: what was in /etc stays. `pull_cable` and `plug_cable` of a host are
+for its cables.
 
 All goes with this process, also when it is killed: links by the lab's janitor, machines and posts
 by themselves. Several at once do not meet. A guest of tashictl's own: nets.cluster(…), then
@@ -39,6 +40,7 @@ from typing import Self
 from tests.live.lab import boot, booted_image, netconfigs
 from tests.live.lab.access_port import MTU
 from tests.live.lab.booted import Booted
+from tests.live.lab.born import Born
 from tests.live.lab.hosts import Lab
 from tests.live.lab.netconfigs import Config, Seat
 from tests.live.lab.patient import PATIENCE, Patient
@@ -46,6 +48,7 @@ from tests.live.lab.post import Post
 from tests.live.lab.station import Card, Station
 
 SSH_PORT = 22
+_GATEWAY_MAC = "02:77:00:00:00:fe"
 _FIRST = 10  # the last part of the address of a host with number 0
 _SIZE = (512, 1)  # more cores than the machine has make it slow
 NETWORKS = "networks:\n  - {id: 1, name: lan, bridge: vmbr, default: true}\n"
@@ -66,7 +69,7 @@ class NetHosts:
         self.folder = folder
         self.lab = Lab(lab_hosts)
         self.vlan = vlan
-        self.hosts: tuple[Booted, ...] = ()
+        self.hosts: tuple[Born, ...] = ()
         self._configs = tuple(configs)
         self._size = size
         self._posts: list[Post] = []
@@ -93,13 +96,13 @@ class NetHosts:
         self.lab.up()
         self._wire()
         self.hosts = tuple(
-            Booted(self._folder(seat.name), image=image, size=self._size, station=station)
+            Born(self._folder(seat.name), image, self._size, station)
             for seat, station in self._stations()
         )
         for host in self.hosts:
-            host.start()
+            host.wake()
         for host in self.hosts:
-            host.await_ssh()
+            host.settle()
 
     def close(self) -> None:
         """All is gone; may be called twice."""
@@ -129,11 +132,11 @@ class NetHosts:
     # all hosts at once
 
     def recall(self) -> None:
-        """`recall` of each host, those that were reached by SSH then are so again."""
+        """`recall` of each host; sshd answers."""
         for host in self.hosts:
             host.recall()
         for host in self.hosts:
-            host.await_ssh()
+            host.await_greeting()
 
     def reboot(self) -> None:
         """An orderly reboot of each; returns when all answer again."""
@@ -191,7 +194,9 @@ class NetHosts:
         wiring = self.lab.wiring
         lines = []
         for name in (wiring.mgmt_bridge, wiring.vm_bridge):
-            lines.append(f"link set {name} mtu {MTU} type bridge mcast_snooping 0")
+            # An address of its own choice would change with its ports.
+            lines.append(f"link set {name} address {_GATEWAY_MAC} mtu {MTU}")
+            lines.append(f"link set {name} type bridge mcast_snooping 0")
         for number in range(1, len(self._configs) + 1):
             for on in ("mgmt", "trunk"):
                 link = self._link(on, number)
@@ -216,7 +221,7 @@ class NetHosts:
     def _card(self, index: int, number: int) -> Card:
         link = self._link(("mgmt", "trunk")[index], number)
         tap = f"tap,ifname={link},script=no,downscript=no,vnet_hdr=off"
-        return Card(tap, self.lab.wiring.mac(index + 1, _FIRST + number))
+        return Card(tap, f"02:77:00:00:{index:02x}:{number:02x}")
 
     def _segment(self, on: str) -> str:
         wiring = self.lab.wiring

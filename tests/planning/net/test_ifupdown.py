@@ -240,6 +240,28 @@ def test_what_cannot_stand_beside_ours_is_refused(own: str, what: str, hint: str
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("own", "refused"),
+    [
+        ("iface vlan0999 inet manual\n  vlan-raw-device eth0\n", True),
+        ("iface storage inet manual\n  vlan-raw-device eth0\n  vlan-id 999\n", True),
+        ("iface eth0.0999 inet manual\n", True),
+        ("iface vlan999 inet manual\n  vlan-raw-device eth1\n", False),
+        ("iface eth0.998 inet manual\n", False),
+        ("iface eth0.999 inet manual\n", False),
+    ],
+)
+def test_a_vlan_that_is_there_under_another_name_is_refused(own: str, refused: bool) -> None:
+    there = {INTERFACES: own}
+    if not refused:
+        _after(there, CLUSTER)
+        return
+    with pytest.raises(InvalidRequest) as caught:
+        _after(there, CLUSTER)
+
+    assert "is VLAN 999 of eth0 already" in caught.value.what
+
+
 def test_a_file_of_the_operator_in_the_place_of_ours_is_refused() -> None:
     with pytest.raises(InvalidRequest) as caught:
         _after({TASHI: "iface eth5 inet dhcp\n"}, LAN)

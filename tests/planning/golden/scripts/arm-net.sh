@@ -1,4 +1,5 @@
 NET=/run/tashi/net; P=$NET/pending; T=00112233aabbccdd
+trap '' TERM
 managed() {
   [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
 launch() { # timer or apply: as a unit, else in a session of its own
@@ -18,9 +19,11 @@ start_timer() {
 is_ours_net() { [ "$(cat "$P/token" 2>/dev/null)" = "$T" ]; }
 
 picture() {
+  w=" $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | tr '\n' ' ') "
   { for d in /sys/class/net/*; do
       n=${d##*/}; m=$(readlink "$d/master"); m=${m##*/}
-      if [ -e "$d/tun_flags" ]; then echo "tap $n ${m:--}"; continue; fi
+      case $w in *" $n "*) v=1 ;; *) v= ;; esac
+      if [ -e "$d/tun_flags" ] || [ "$v" ]; then echo "tap $n ${m:--}"; continue; fi
       [ "$n" != lo ] && [ -e "$d/mtu" ] || continue
       f=$(cat "$d/flags"); b=
       [ ! -d "$d/bridge" ] || b=$(cat "$d/bridge/stp_state" "$d/bridge/forward_delay" \
@@ -59,16 +62,21 @@ $(($(cat "$P/due") - $(cut -d. -f1 /proc/uptime))) s left"
 fi
 [ "$(picture | sha256sum | cut -d' ' -f1)" = 9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a ] \
   || die 'the network is not any more as it was looked at; do it again'
-W=$NET/.new; rm -rf "$W"; mkdir -m 700 "$W" || exit 1
-keep() { cat >"$W/$1" || die "$NET is full"; }
+W=$NET/.new; rm -rf "$W"
+full() { rm -rf "$W"; die "no room for the change in $NET; nothing was changed"; }
+mkdir -m 700 "$W" || full
+keep() { cat >"$W/$1" || full; }
+note() { printf '%s\n' "$2" | cat >"$W/$1" || full; }
 keep timer.sh <<'END'
 # Made by tashictl for one change of this host's network.
 LC_ALL=C; export LC_ALL; PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH
-umask 077; trap '' HUP PIPE; cd /
-P=/run/tashi/net/pending
-[ "$(cat "$P/token" 2>/dev/null)" = 00112233aabbccdd ] || exit 0
+umask 077; trap '' HUP PIPE
+# By where it stands, not by its name: whoever ends the change moves the folder away.
+NET=/run/tashi/net; P=.; cd "$NET/pending" 2>/dev/null && [ "$(cat token 2>/dev/null)" = 00112233aabbccdd ] || exit 0
 stage() { echo "$1" >"$P/stage.part" && mv -f "$P/stage.part" "$P/stage"; }
 log() { echo "$(cut -d' ' -f1 /proc/uptime) $*" >>"$P/log"; }
+fresh() { echo "${1%/*}/.${1##*/}.tashi-new"; }
+unwritten() { while read -r m f; do rm -f "$(fresh "$f")"; done <"$P/files"; }
 
 has() { [ -e "/sys/class/net/$1" ]; }
 with_address() { ip -o addr show dev "$1" 2>/dev/null | grep -qF " $2 "; }
@@ -76,15 +84,37 @@ clients() { # pids of the DHCP clients of interface $1
   for p in $(grep -lsE '^(dhclient|udhcpc|dhcpcd)$' /proc/[0-9]*/comm | cut -d/ -f3); do
     tr '\0' '\n' <"/proc/$p/cmdline" 2>/dev/null | grep -qxF -- "$1" && echo "$p"
   done; }
+lease_file() { # what stands behind -lf
+  x=; for a; do [ "$x" != -lf ] || { echo "$a"; return; }; x=$a; done; }
 dhcp_stop() { # killed, so that neither the lease nor the address is given back
-  for p in $(clients "$1"); do kill -KILL "$p" 2>/dev/null; done; return 0; }
+  for p in $(clients "$1"); do
+    f=$(tr '\0' '\n' <"/proc/$p/cmdline" 2>/dev/null | grep -A1 -xF -e -lf | sed -n 2p)
+    kill -KILL "$p" 2>/dev/null
+    [ ! -s "$f" ] || { cp "$f" "$P/lease.$1"; echo "$f" >"$P/lease-at.$1"; }
+  done; return 0; }
+lease_taken() { # interface, lease file: with what another asked until now, it is the same client
+  for k in "$P"/lease.*; do
+    o=${k#"$P/lease."}; [ -s "$k" ] && [ "$o" != "$1" ] || continue
+    [ "$(cat "$P/lease-at.$o")" = "${2%"$1"*}$o${2##*"$1"}" ] || continue
+    sed "s/interface \"[^\"]*\"/interface \"$1\"/" "$k" >"$2"
+  done; }
+lease_bounded() { # interface, lease file: an address that was moved lives as long as its lease
+  t=$(sed -n 's/.*dhcp-lease-time \([0-9]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
+  f=$(sed -n 's/.*fixed-address \([0-9.]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
+  c=$(ip -4 -o addr show dev "$1" permanent | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
+  [ -z "$c" ] || [ -z "$t" ] || ip addr change "$c" dev "$1" valid_lft "$t" preferred_lft "$t"; }
 dhcp_start() { # interface, seconds, own command line or nothing
   d=$1 w=$2; shift 2
   [ -z "$(clients "$d")" ] || return 0
-  if [ "$#" -gt 0 ]; then timeout "$w" "$@" >/dev/null 2>&1 </dev/null; return; fi
   l=/var/lib/dhcp/dhclient; [ -d /var/lib/dhcp ] || l=/run/dhclient
+  if [ "$#" -gt 0 ]; then
+    f=$(lease_file "$@"); [ -z "$f" ] || lease_taken "$d" "$f"
+    timeout "$w" "$@" >/dev/null 2>&1 </dev/null \
+      || { echo "no lease for $d within $w s"; return 1; }
+    [ -z "$f" ] || lease_bounded "$d" "$f"; return 0
+  fi
   if command -v dhclient >/dev/null; then
-    timeout "$w" dhclient -4 -pf "/run/dhclient.$d.pid" -lf "$l.$d.leases" \
+    timeout "$w" dhclient -4 -i -pf "/run/dhclient.$d.pid" -lf "$l.$d.leases" \
       -I -df "${l}6.$d.leases" "$d" </dev/null >/dev/null 2>&1
   elif command -v udhcpc >/dev/null; then
     timeout "$w" udhcpc -n -q -p "/run/udhcpc.$d.pid" -i "$d" </dev/null >/dev/null 2>&1 \
@@ -96,9 +126,11 @@ dhcp_start() { # interface, seconds, own command line or nothing
     || { echo "no lease for $d within $w s"; return 1; }; }
 
 picture() {
+  w=" $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | tr '\n' ' ') "
   { for d in /sys/class/net/*; do
       n=${d##*/}; m=$(readlink "$d/master"); m=${m##*/}
-      if [ -e "$d/tun_flags" ]; then echo "tap $n ${m:--}"; continue; fi
+      case $w in *" $n "*) v=1 ;; *) v= ;; esac
+      if [ -e "$d/tun_flags" ] || [ "$v" ]; then echo "tap $n ${m:--}"; continue; fi
       [ "$n" != lo ] && [ -e "$d/mtu" ] || continue
       f=$(cat "$d/flags"); b=
       [ ! -d "$d/bridge" ] || b=$(cat "$d/bridge/stp_state" "$d/bridge/forward_delay" \
@@ -120,15 +152,17 @@ same() { # whether the picture is that of file $1 again; a TAP may have gone or 
     [ "$k" != tap ] || [ ! -e "/sys/class/net/$n" ] || grep -qxF "tap $n $m" "$1.now" || return 1
   done <"$1"; }
 
-exec 9>>"$P/timer.lock"; flock -n 9 || exit 0
+exec 9>>"$P/timer.lock"; flock -w 5 9 || exit 0
 [ "$1" != stopped ] || ln -s died "$P/decision" 2>/dev/null
 while [ ! -h "$P/decision" ]; do
-  if [ "$(cut -d. -f1 /proc/uptime)" -ge "$(cat "$P/due")" ]; then
+  [ -e "$P/token" ] || exit 0
+  due=$(cat "$P/due" 9>&-)
+  if [ "$(cut -d. -f1 /proc/uptime 9>&-)" -ge "${due:-0}" ]; then
     ln -s late "$P/decision" 2>/dev/null
-  else sleep 0.2; fi
+  else sleep 0.2 9>&-; fi
 done
 why=$(readlink "$P/decision"); [ "$why" != confirm ] || exit 0
-log "goes back: $why"; stage reverting
+rm -f "$P/reserve"; log "goes back: $why"; stage reverting
 exec 8>>"$P/apply.lock"
 flock -n 8 || { kill -KILL "$(cat "$P/apply.pid")" 2>/dev/null; flock -w 20 8; }
 tries=0
@@ -142,16 +176,17 @@ while :; do
 done
 [ "$end" = reverted ] || diff "$P/before.rest" "$P/before.now.rest" >>"$P/log" 2>&1
 [ -s "$P/detail" ] || echo "$why" >"$P/detail"
+unwritten
 log "$end"; stage "$end"; date -u +%Y-%m-%dT%H:%M:%SZ >"$P/ended"
-rm -rf "$P/../last"; mv "$P" "$P/../last"
+rm -rf "$NET/last"; mv "$NET/pending" "$NET/last"
 
 END
 keep apply.sh <<'END'
 # Made by tashictl for one change of this host's network.
 LC_ALL=C; export LC_ALL; PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH
-umask 077; trap '' HUP PIPE; cd /
-P=/run/tashi/net/pending
-[ "$(cat "$P/token" 2>/dev/null)" = 00112233aabbccdd ] || exit 0
+umask 077; trap '' HUP PIPE
+# By where it stands, not by its name: whoever ends the change moves the folder away.
+NET=/run/tashi/net; P=.; cd "$NET/pending" 2>/dev/null && [ "$(cat token 2>/dev/null)" = 00112233aabbccdd ] || exit 0
 stage() { echo "$1" >"$P/stage.part" && mv -f "$P/stage.part" "$P/stage"; }
 log() { echo "$(cut -d' ' -f1 /proc/uptime) $*" >>"$P/log"; }
 
@@ -161,15 +196,37 @@ clients() { # pids of the DHCP clients of interface $1
   for p in $(grep -lsE '^(dhclient|udhcpc|dhcpcd)$' /proc/[0-9]*/comm | cut -d/ -f3); do
     tr '\0' '\n' <"/proc/$p/cmdline" 2>/dev/null | grep -qxF -- "$1" && echo "$p"
   done; }
+lease_file() { # what stands behind -lf
+  x=; for a; do [ "$x" != -lf ] || { echo "$a"; return; }; x=$a; done; }
 dhcp_stop() { # killed, so that neither the lease nor the address is given back
-  for p in $(clients "$1"); do kill -KILL "$p" 2>/dev/null; done; return 0; }
+  for p in $(clients "$1"); do
+    f=$(tr '\0' '\n' <"/proc/$p/cmdline" 2>/dev/null | grep -A1 -xF -e -lf | sed -n 2p)
+    kill -KILL "$p" 2>/dev/null
+    [ ! -s "$f" ] || { cp "$f" "$P/lease.$1"; echo "$f" >"$P/lease-at.$1"; }
+  done; return 0; }
+lease_taken() { # interface, lease file: with what another asked until now, it is the same client
+  for k in "$P"/lease.*; do
+    o=${k#"$P/lease."}; [ -s "$k" ] && [ "$o" != "$1" ] || continue
+    [ "$(cat "$P/lease-at.$o")" = "${2%"$1"*}$o${2##*"$1"}" ] || continue
+    sed "s/interface \"[^\"]*\"/interface \"$1\"/" "$k" >"$2"
+  done; }
+lease_bounded() { # interface, lease file: an address that was moved lives as long as its lease
+  t=$(sed -n 's/.*dhcp-lease-time \([0-9]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
+  f=$(sed -n 's/.*fixed-address \([0-9.]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
+  c=$(ip -4 -o addr show dev "$1" permanent | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
+  [ -z "$c" ] || [ -z "$t" ] || ip addr change "$c" dev "$1" valid_lft "$t" preferred_lft "$t"; }
 dhcp_start() { # interface, seconds, own command line or nothing
   d=$1 w=$2; shift 2
   [ -z "$(clients "$d")" ] || return 0
-  if [ "$#" -gt 0 ]; then timeout "$w" "$@" >/dev/null 2>&1 </dev/null; return; fi
   l=/var/lib/dhcp/dhclient; [ -d /var/lib/dhcp ] || l=/run/dhclient
+  if [ "$#" -gt 0 ]; then
+    f=$(lease_file "$@"); [ -z "$f" ] || lease_taken "$d" "$f"
+    timeout "$w" "$@" >/dev/null 2>&1 </dev/null \
+      || { echo "no lease for $d within $w s"; return 1; }
+    [ -z "$f" ] || lease_bounded "$d" "$f"; return 0
+  fi
   if command -v dhclient >/dev/null; then
-    timeout "$w" dhclient -4 -pf "/run/dhclient.$d.pid" -lf "$l.$d.leases" \
+    timeout "$w" dhclient -4 -i -pf "/run/dhclient.$d.pid" -lf "$l.$d.leases" \
       -I -df "${l}6.$d.leases" "$d" </dev/null >/dev/null 2>&1
   elif command -v udhcpc >/dev/null; then
     timeout "$w" udhcpc -n -q -p "/run/udhcpc.$d.pid" -i "$d" </dev/null >/dev/null 2>&1 \
@@ -181,9 +238,11 @@ dhcp_start() { # interface, seconds, own command line or nothing
     || { echo "no lease for $d within $w s"; return 1; }; }
 
 picture() {
+  w=" $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | tr '\n' ' ') "
   { for d in /sys/class/net/*; do
       n=${d##*/}; m=$(readlink "$d/master"); m=${m##*/}
-      if [ -e "$d/tun_flags" ]; then echo "tap $n ${m:--}"; continue; fi
+      case $w in *" $n "*) v=1 ;; *) v= ;; esac
+      if [ -e "$d/tun_flags" ] || [ "$v" ]; then echo "tap $n ${m:--}"; continue; fi
       [ "$n" != lo ] && [ -e "$d/mtu" ] || continue
       f=$(cat "$d/flags"); b=
       [ ! -d "$d/bridge" ] || b=$(cat "$d/bridge/stp_state" "$d/bridge/forward_delay" \
@@ -206,11 +265,15 @@ same() { # whether the picture is that of file $1 again; a TAP may have gone or 
   done <"$1"; }
 
 exec 8>>"$P/apply.lock"; flock -n 8 || exit 0
-if [ "$1" = stopped ] && [ "$(cat "$P/stage")" = applying ]; then
-  echo 'it was killed in the middle' >"$P/detail"; ln -s failed "$P/decision" 2>/dev/null; exit 0
+if [ "$1" = stopped ]; then
+  case $(cat "$P/stage") in
+    armed|applying) [ ! -d "$P/begun" ] || [ -h "$P/decision" ] \
+      || { echo 'it was killed in the middle' >"$P/detail"; ln -s failed "$P/decision"; } ;;
+  esac
+  exit 0
 fi
 [ ! -h "$P/decision" ] && mkdir "$P/begun" 2>/dev/null || exit 0
-echo $$ >"$P/apply.pid"; sleep 0.3; stage applying
+echo $$ >"$P/apply.pid"; sleep 0.3 8>&-; stage applying
 while IFS= read -r line; do
   [ ! -h "$P/decision" ] || exit 0
   log "$line"
@@ -235,16 +298,17 @@ keep files <<'END'
 644 /etc/network/interfaces.d/tashi
 gone /etc/qemu-ifup.9
 END
-[ ! -e /etc/network/interfaces.d/tashi ] || cat /etc/network/interfaces.d/tashi >"$W/old.1" || die "$NET is full"
+[ ! -e /etc/network/interfaces.d/tashi ] || cat /etc/network/interfaces.d/tashi >"$W/old.1" || full
 keep new.1 <<'END'
 auto eth1
 END
-[ ! -e /etc/qemu-ifup.9 ] || cat /etc/qemu-ifup.9 >"$W/old.2" || die "$NET is full"
+[ ! -e /etc/qemu-ifup.9 ] || cat /etc/qemu-ifup.9 >"$W/old.2" || full
 lint_interfaces "$W/new.1" /etc/network/interfaces.d/tashi
-echo "$T" | keep token; echo "$WHO" | keep who; echo "$C" | keep cluster; echo armed | keep stage
-date -u +%Y-%m-%dT%H:%M:%SZ | keep since; cat /proc/sys/kernel/random/boot_id | keep boot
-echo $(($(cut -d. -f1 /proc/uptime) + 90)) | keep due
-picture | keep before
-mv "$W" "$P" || exit 1
+note token "$T"; note who "$WHO"; note cluster "$C"; note stage armed
+note since "$(date -u +%Y-%m-%dT%H:%M:%SZ)"; note boot "$(cat /proc/sys/kernel/random/boot_id)"
+note due "$(($(cut -d. -f1 /proc/uptime) + 90))"; note out ''
+picture >"$W/before" || full
+head -c 65536 /dev/zero >"$W/reserve" || full
+mv "$W" "$P" || full
 start_timer || { rm -rf "$P"; die 'the timer did not start, so nothing was changed'; }
 echo "goes back by itself in 90 s" 

@@ -1,4 +1,5 @@
 NET=/run/tashi/net; P=$NET/pending; T=00112233aabbccdd
+trap '' TERM
 managed() {
   [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
 launch() { # timer or apply: as a unit, else in a session of its own
@@ -16,6 +17,8 @@ start_timer() {
   launch timer || return 1
   i=0; while ! timed; do [ "$i" -lt 50 ] || return 1; sleep 0.1; i=$((i+1)); done; }
 is_ours_net() { [ "$(cat "$P/token" 2>/dev/null)" = "$T" ]; }
+fresh() { echo "${1%/*}/.${1##*/}.tashi-new"; }
+unwritten() { while read -r m f; do rm -f "$(fresh "$f")"; done <"$P/files"; }
 ifstate() {
   [ -d /run/network ] && [ -e /run/network/ifstate ] || return 0
   while read -r x; do
@@ -46,19 +49,20 @@ while read -r mode path; do
   n=$((n+1))
   if [ "$(readlink "$P/decision")" != confirm ]; then
     if [ -e "$path" ]; then cmp -s "$path" "$P/old.$n"; else [ ! -e "$P/old.$n" ]; fi \
-      || die "$path was changed meanwhile"
+      || { unwritten; die "$path was changed meanwhile"; }
   fi
   [ "$mode" != gone ] || continue
-  mkdir -p "${path%/*}" && cat "$P/new.$n" >"$path.tashi-new" && chmod "$mode" "$path.tashi-new" \
-    && sync "$path.tashi-new" || { rm -f "$path.tashi-new"; die "$path cannot be written"; }
+  x=$(fresh "$path")
+  mkdir -p "${path%/*}" && cat "$P/new.$n" >"$x" && chmod "$mode" "$x" && sync "$x" \
+    || { unwritten; die "$path cannot be written"; }
 done <"$P/files"
 ln -s confirm "$P/decision" 2>/dev/null || [ "$(readlink "$P/decision")" = confirm ] \
-  || { while read -r mode path; do rm -f "$path.tashi-new"; done <"$P/files"
-    die "it goes back already: $(readlink "$P/decision")"; }
+  || { unwritten; die "it goes back already: $(readlink "$P/decision")"; }
+rm -f "$P/reserve"
 k=$L/net/$(date -u +%Y%m%d-%H%M%S); mkdir -p "$k"
 cp "$P"/* "$k/" 2>/dev/null
 while read -r mode path; do
-  if [ "$mode" = gone ]; then rm -f "$path"; else mv -f "$path.tashi-new" "$path"; fi || exit 1
+  if [ "$mode" = gone ]; then rm -f "$path"; else mv -f "$(fresh "$path")" "$path"; fi || exit 1
   sync "${path%/*}"
 done <"$P/files"
 ifstate
