@@ -34,7 +34,7 @@ from tashictl.planning.net import text
 
 WINDOW_S = 90
 _POLL_S = 0.5
-_LOOKS = 8  # that must fit into the window, as long as the first one took
+_LOOKS = 12  # that must fit into the window, as long as the first one took
 _BACK_S = 90.0  # what going back itself may take, beyond the window
 
 
