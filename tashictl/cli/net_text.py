@@ -20,11 +20,16 @@ from tashictl.planning.net.propose import Proposal, file_diff
 from tashictl.planning.net.text import why_back, words
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "@": "dim"}
+_GAP, _WIDTH = "     ", 100
 _WAITS = ("armed", "applying", "applied")
 
 
 def summary(proposal: Proposal) -> str:
     """One line: what comes, goes and changes."""
+    return _GAP.join(_parts(proposal))
+
+
+def _parts(proposal: Proposal) -> list[str]:
     comes, goes, becomes = [], [], []
     old = {link.name: link for link in proposal.net.picture.links}
     for change in proposal.forward:
@@ -52,13 +57,26 @@ def summary(proposal: Proposal) -> str:
     files = len(proposal.files)
     parts += [f"{files} file{'s' if files > 1 else ''}"] if files else []
     taps = sum(link.name.startswith("tashi") for link in proposal.picture.links)
-    parts += [f"{taps} TAP{'s stay' if taps > 1 else ' stays'}"] if taps else []
-    return "     ".join(parts) or "nothing differs"
+    parts += [f"{taps} TAP{'s stay' if taps > 1 else ' stays'}"] if taps and parts else []
+    return parts or ["nothing differs"]
+
+
+def _heading(proposal: Proposal) -> Iterator[str]:
+    """The host and its summary, in as many lines as it needs."""
+    line = text.visible(proposal.host) + "  "
+    indent = " " * text.cells_of(line)
+    for number, part in enumerate(map(text.visible, _parts(proposal))):
+        if number and text.cells_of(line + _GAP + part) > _WIDTH:
+            yield line
+            line = indent + part
+        else:
+            line += (_GAP if number else "") + part
+    yield line
 
 
 def difference(proposal: Proposal, paint: text.Paint) -> Iterator[str]:
     """The lines of a host's differences: the summary, then live ones, then the files."""
-    yield f"{proposal.host}  {text.visible(summary(proposal))}"
+    yield from _heading(proposal)
     yield from live(proposal.forward, paint)
     for file in proposal.files:
         for line in text.visible_lines(file_diff(file, proposal.net)):

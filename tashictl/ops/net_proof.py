@@ -17,7 +17,7 @@ from tashictl.planning.net import checks
 from tashictl.planning.net import look as looks
 from tashictl.planning.net.checks import Seen
 
-_LOOK_S, _PATIENCE, _LONGEST_S = 5.0, 4, 30.0
+_LOOK_S, _PATIENCE, _LONGEST_S = 5.0, 3, 60.0
 _TCP_S = 5.0
 _DNS_PORT = 53
 
@@ -44,7 +44,7 @@ class Prover:
         self.world, self.context, self.host = world, context, looked.host
         self.proposal = looked.proposal
         # How long a look at a host that may be gone may take.
-        self.look_limit_s = max(_LOOK_S, _PATIENCE * looked.seconds)
+        self.look_limit_s = min(max(_LOOK_S, _PATIENCE * looked.seconds), _LONGEST_S)
         self.good_at: datetime | None = None
         self.lost_at: datetime | None = None
         self.back_at: datetime | None = None
