@@ -65,7 +65,8 @@ def test_what_is_confirmed_stays_and_its_files_are_written(lab: Lab, shell: str)
     switch.end()
 
 
-@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+# Not busybox: Debian's takes its own ip in every shell that it starts, which is not iproute2's.
+@pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_what_nobody_confirms_goes_back_by_itself(lab: Lab, shell: str) -> None:
     switch = Switch(lab.hosts[0], next(_NUMBERS), shell)
     before = switch.look().digest
