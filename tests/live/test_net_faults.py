@@ -123,7 +123,7 @@ def test_a_wrong_address_of_management_comes_back_by_itself(site: Site) -> None:
     assert "last good SSH" in done.err
     assert state(site.shell) == before
     assert left(site.shell) == ""
-    assert site.tashictl.run("net", "list", "--pending").out.startswith("h1: reverted (no proof")
+    assert site.tashictl.run("net", "list", "--pending").out.startswith("h1  reverted (no proof")
 
 
 def test_an_uplink_that_is_not_there_is_refused_before_anything(site: Site) -> None:
@@ -234,7 +234,7 @@ def test_a_confirmation_too_early_is_refused_and_one_in_time_counts_from_anywher
 
     refused(early, 5, "E-NET-EARLY", "nothing was confirmed", "it is not applied yet (applying)")
     refused(busy, 5, "E-NET-BUSY", "h1: a change of its network is in flight", "s left", "by ")
-    assert "h1: applied, by " in listed.out
+    assert "h1  applied, by " in listed.out
     assert (confirmed.rc, again.rc) == (0, 0), (str(confirmed), str(again))
     assert "was confirmed already" in again.out + again.err
     refused(back, 5, "E-NET-ENDED", "it was confirmed already")
