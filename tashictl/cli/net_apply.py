@@ -224,25 +224,13 @@ def decide(face: Globals, hosts: Sequence[str], verb: str) -> None:
             try:
                 answers = net_apply.surely(world, context, one.host, step)
             except TashiError as error:
-                errors.append(_refused(name, verb, error))
+                errors.append(error)
                 continue
             said = answers[0].message or ("confirmed" if verb == "confirm" else "goes back")
             output.say(face, f"{name}: {said.splitlines()[-1]}")
     if face.dry_run:
         output.say(face, "nothing was changed")
     raise_all(errors)
-
-
-def _refused(name: str, verb: str, error: TashiError) -> TashiError:
-    if error.exit_code != 1:
-        return error
-    return Conflict(
-        "E-NET-LATE" if verb == "confirm" else "E-NET-ENDED",
-        f"{name}: nothing was {'confirmed' if verb == 'confirm' else 'taken back'}",
-        cause=error.cause,
-        hint=f"tashictl net list --pending {name}",
-        host=name,
-    )
 
 
 def _nothing(looked: Looked, verb: str) -> TashiError:

@@ -16,9 +16,8 @@ from tashictl.model.net_change import (
     SetMaster,
     SetMtu,
 )
-from tashictl.ops.net_apply import BACK_WORDS
 from tashictl.planning.net.propose import Proposal, file_diff
-from tashictl.planning.net.text import words
+from tashictl.planning.net.text import why_back, words
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "@": "dim"}
 _GAP, _WIDTH = "     ", 100
@@ -107,7 +106,7 @@ def pending(host: str, found: Pending, now: datetime) -> str:
         if not found.alive:
             end = "; its timer has died: net rollback takes it back"
         return text.visible(f"{host}  {found.stage}{by}{end}")
-    why = BACK_WORDS.get(found.detail, found.detail)
+    why = why_back(found.detail)
     return text.visible(f"{host}  {found.stage}{f' ({why})' if why else ''}{by}")
 
 

@@ -96,7 +96,10 @@ class Link(Struct, frozen=True, kw_only=True):
 
 
 class Route(Struct, frozen=True, kw_only=True, order=True):
-    """A route of the main table that the kernel did not make by itself; `to` may be ``default``."""
+    """A route of the main table that the kernel did not make by itself; `to` may be ``default``.
+
+    `onlink`: the gateway is taken for a neighbour whatever the addresses say, as ifupdown has it.
+    """
 
     to: str
     via: str = ""
@@ -105,6 +108,7 @@ class Route(Struct, frozen=True, kw_only=True, order=True):
     protocol: str = ""
     source: str = ""
     v6: bool = False
+    onlink: bool = False
 
 
 class PortVlan(Struct, frozen=True, kw_only=True, order=True):

@@ -12,6 +12,8 @@ from tashictl.errors import (
 )
 from tashictl.model.script import Fault, Reply
 from tashictl.model.steps import CreateOverlay, Step
+from tashictl.model.steps_net import NetStep
+from tashictl.ops import net_answers
 from tashictl.planning.shell import quote
 
 # A rebuild needs every host, or to be told of those that are lost; a newer copy needs none.
@@ -56,8 +58,13 @@ def failed(step: str, host: str, reply: Reply) -> StepFailed:
     )
 
 
-def step_failed(step: Step, host: str, cause: str) -> StepFailed:
-    """The error for a step of a script that the host answered with no."""
+def step_failed(step: Step, host: str, cause: str, why: str = "") -> TashiError:
+    """The error for a step of a script that the host answered with no.
+
+    `why` is the word for the reason, where the step's script has such.
+    """
+    if isinstance(step, NetStep):
+        return net_answers.refused(step, host, why, cause)
     hint = f"tashictl host check {host}"
     if isinstance(step, CreateOverlay):
         image = step.base.removeprefix(f"{step.image_folder}/")

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from tashictl.errors import InvalidRequest, TashiError
 from tashictl.model.host import HostConfig
+from tashictl.model.network import Network
 from tashictl.model.script import Reply, Script
 from tashictl.model.state import State
 from tashictl.model.steps import Step
@@ -20,6 +21,7 @@ from tashictl.planning.doctor import host as judge
 from tashictl.planning.doctor import probe, reading
 from tashictl.planning.doctor.findings import Finding
 from tashictl.planning.doctor.subject import Subject
+from tashictl.planning.net import layout
 
 
 class Examination(Struct, frozen=True, kw_only=True):
@@ -81,7 +83,7 @@ def _subject(context: Context, state: State, host: HostConfig, asked_s: float) -
     ifups = {}
     for network in probe.wired(place.networks):
         try:
-            ifups[network.id] = render.ifup(context.ifup_template, network)
+            ifups[network.id] = _ifup(context, host, network)
         except InvalidRequest:  # `vm create` says what is wrong with a template
             continue
     return Subject(
@@ -91,6 +93,12 @@ def _subject(context: Context, state: State, host: HostConfig, asked_s: float) -
         asked_s=asked_s,
         added=host.name in state.hosts,
     )
+
+
+def _ifup(context: Context, host: HostConfig, network: Network) -> str:
+    """As the start of a VM there would write it."""
+    style = host.style or layout.DEFAULT_STYLE
+    return render.ifup(context.ifup_of(host.name), network, style=style, host=host.name)
 
 
 def _silent(subject: Subject, reply: Reply) -> Examination:

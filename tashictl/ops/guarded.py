@@ -76,7 +76,8 @@ def judge(host: str, script: Script, reply: Reply) -> tuple[StepAnswer, ...]:
     for index, step in enumerate(script.steps):
         said = answer.steps.get(index)
         if said is not None and said.rc not in (None, 0):
-            raise answers.step_failed(step, host, said.message or f"exit code {said.rc}")
+            message = said.message or f"exit code {said.rc}"
+            raise answers.step_failed(step, host, message, said.data.get("why", ""))
     if not answer.complete or len(answer.steps) < len(script.steps):
         raise answers.no_answer(host, reply)
     return tuple(answer.steps[index] for index in range(len(script.steps)))

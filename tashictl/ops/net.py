@@ -17,6 +17,7 @@ from tashictl.ops.ports import World
 from tashictl.planning.net import look as plan
 from tashictl.planning.net.propose import Proposal, Wanted, propose, taps_of
 
+_LATE = 124  # of timeout
 Templates = Callable[[str], Mapping[str, str]]
 
 
@@ -66,11 +67,15 @@ def _looked(host: HostConfig, reply: Reply, nonce: str | None, seconds: float) -
         return Looked(host=host, net=net, seconds=seconds)
     if reply.fault is not None:
         return Looked(host=host, error=answers.unreachable(host.name, reply))
+    late = reply.rc == _LATE
+    said = reply.err.decode("utf-8", "replace").strip()[-300:] or f"exit {reply.rc}"
     error = OperationFailed(
         "E-NET-LOOK",
         f"{host.name} gave no full answer about its network",
-        cause=reply.err.decode("utf-8", "replace").strip()[-300:] or f"exit {reply.rc}",
-        hint="iproute2 with JSON (ip -j) is needed there",
+        cause=f"it took longer than {plan.TIMEOUT_S} s" if late else said,
+        hint="try again when it has less to do"
+        if late
+        else "iproute2 with JSON (ip -j) is needed there",
         host=host.name,
     )
     return Looked(host=host, error=error)

@@ -120,6 +120,7 @@ class Change:
         until = self.world.clock.now() + timedelta(seconds=self.window_s)
         surely(self.world, self.context, self.host, arm)
         self.prover.good_at = self.world.clock.now()
+        self._until_s = self.world.clock.monotonic_s() + self.window_s
         self.world.report.step(
             self.host.name, f"armed: goes back by itself at {clock(until)} unless confirmed"
         )
@@ -129,6 +130,9 @@ class Change:
         except Unreachable:
             # What was sent may be done: the host itself tells what became of it.
             self.world.report.note(f"{self.host.name}: no answer to {go.name}; looked at again")
+        except OperationFailed as error:
+            self._go_back("unproved")
+            raise self._went_back(error) from error
 
     def _watch(self, baseline: Baseline) -> Applied:
         """Wait for it to be applied, prove it, confirm it."""
@@ -158,7 +162,6 @@ class Change:
     def _await_applied(self) -> HostNet:
         """Look, each time by a fresh connection, until it is applied; raises when it is not."""
         world = self.world
-        self._until_s = world.clock.monotonic_s() + self.window_s
         while True:
             seen = self._fresh_look()
             pending = seen.pending if seen is not None else None
@@ -230,7 +233,7 @@ class Change:
             "E-NET-REVERTED" if clean else "E-NET-UNCLEAN",
             f"{name}: the change of the network was taken back"
             + ("" if clean else ", and something is not as it was"),
-            cause=BACK_WORDS.get(cause, cause),
+            cause=text.why_back(cause),
             hint=f"tashictl net diff {name}" + ("" if clean else f"; the host's own log: "
             f"{net.net_dir(self.context)}/last/log"),
             host=name,
@@ -250,16 +253,6 @@ class Change:
                 return Pending(token=self.token, stage="reverted", detail="rebooted")
             world.clock.sleep(_POLL_S)
         return None
-
-
-BACK_WORDS = {
-    "late": "no proof that it works came in time",
-    "died": "its timer was killed",
-    "rebooted": "the host was rebooted meanwhile",
-    "interrupted": "it was interrupted",
-    "rollback": "tashictl net rollback",
-    "unproved": "it was not proved",
-}
 
 
 def confirm_step(context: Context, host: HostConfig, token: str) -> ConfirmNet:

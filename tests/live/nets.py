@@ -93,6 +93,11 @@ class Site:
         text = self.text.replace("bridge: vmbr", f"bridge: {bridge}")
         self._inventory.write_text(text, encoding="utf-8")
 
+    def add(self, network: str) -> None:
+        """One more network, a line of YAML, until `want` is called."""
+        with self._inventory.open("a", encoding="utf-8") as inventory:
+            inventory.write(network)
+
     def turn(self) -> None:
         """The network is to be on the other bridge than now."""
         self.want("vmb2" if self.bridge != "vmb2" else "vmb1")

@@ -1,12 +1,17 @@
 """Three booted hosts on a trunk, one of each style: applied by `net apply`, rebooted, the same.
 
+One of them has its address on a VLAN by DHCP; later another's management moves with its lease.
+
 What each test leaves is what the next begins with: a boot costs half a minute and more.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -22,6 +27,8 @@ from tests.live.lab.runner import Result
 OK, FAILED, INVALID, DIFFERS = 0, 1, 2, 9
 RED, BLUE = 999, 1001
 STYLES = {"node1": "ifupdown", "node2": "legacy", "node3": "networkd"}
+BY_DHCP = "node2"
+POOL = ("10.99.9.50", "10.99.9.59")
 CONFIGS = (netconfigs.flat, netconfigs.flat, netconfigs.flat_networkd)
 NETWORKS = f"""\
 networks:
@@ -47,7 +54,8 @@ class Site:
         """The inventory says so; `more` are further keys of a host, by its name."""
         lines = ["hosts:\n"]
         for number, host in enumerate(self.nets.hosts, 1):
-            own = more.get(host.name, f"uplink: eth1, host_addresses: [red=10.99.9.1{number}/24]")
+            address = "dhcp" if host.name == BY_DHCP else f"10.99.9.1{number}/24"
+            own = more.get(host.name, f"uplink: eth1, host_addresses: [red={address}]")
             lines.append(
                 f"  {host.name}: {{address: {host.address}, user: ops, become: true, "
                 f"identity_file: {host.key}, style: {STYLES[host.name]}, {own}}}\n"
@@ -64,11 +72,25 @@ class Site:
         return self.net("apply", "-y", "--settle", "1", "--revert-after", "600", "--serial", "3",
                         *more)  # fmt: skip
 
+    def leased(self, name: str, device: str) -> str:
+        """The address that a host has for a time, and keeps by a client that runs there."""
+        text = self.host(name).look(
+            f"ip -4 -o addr show dev {device} dynamic; pgrep -a dhclient || :"
+        )
+        found = re.search(r" inet ([0-9.]+)/", text)
+        assert found and re.search(rf"dhclient .*{re.escape(device)}$", text, re.MULTILINE), text
+        return found[1]
+
     def plug(self) -> None:
         """A guest's stand-in on each bridge of each host; a reboot takes them."""
         for number, host in enumerate(self.nets.hosts, 1):
             plug_guest(host, f"vmbr.{RED}", f"10.99.9.10{number}/24", "tashi1.0")
             plug_guest(host, f"vmbr.{BLUE}", f"10.100.1.10{number}/24", "tashi2.0")
+
+    def unplug(self) -> None:
+        """Ends `plug`."""
+        for host in self.nets.hosts:
+            host.look("ip netns del guest-tashi1.0; ip netns del guest-tashi2.0")
 
     def parted(self) -> None:
         """Each VLAN reaches its own guests on every host, and none of the other."""
@@ -96,6 +118,7 @@ def site(
     with NetHosts(tmp_path_factory.mktemp("hosts"), CONFIGS) as nets:
         made = Site(nets, nets.cluster(tashictl_argv, folder, ""), folder)
         made.posts = {RED: nets.post(RED, "10.99.9.1/24"), BLUE: nets.post(BLUE, "10.100.1.1/24")}
+        made.posts[RED].serve_dhcp(folder, POOL, "subnet 255.255.255.0")
         yield made
 
 
@@ -106,6 +129,16 @@ def applied(site: Site) -> Site:
     done = site.apply()
     assert done.rc == OK, str(done)
     return site
+
+
+def until(condition: Callable[[], bool], patience_s: float) -> bool:
+    """Whether it holds in time."""
+    deadline_s = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def verified(site: Site, *words: str) -> dict[tuple[str, str, str], str]:
@@ -151,7 +184,13 @@ DROP = (
 )
 
 
+def test_an_address_by_dhcp_is_asked_for_and_kept_by_a_client(applied: Site) -> None:
+    leased = applied.leased(BY_DHCP, f"vmbr.{RED}")
+    assert int(ip_address(POOL[0])) <= int(ip_address(leased)) <= int(ip_address(POOL[1]))
+
+
 def test_after_a_reboot_all_is_the_same(applied: Site) -> None:
+    lease = applied.leased(BY_DHCP, f"vmbr.{RED}")
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(Booted.reboot, applied.nets.hosts))
 
@@ -159,3 +198,39 @@ def test_after_a_reboot_all_is_the_same(applied: Site) -> None:
     assert found.rc == OK, str(found)
     applied.plug()
     applied.parted()
+    assert applied.leased(BY_DHCP, f"vmbr.{RED}") == lease
+    applied.unplug()
+
+
+def test_management_by_dhcp_moves_to_a_bridge_and_back_with_its_lease(applied: Site) -> None:
+    host = applied.host("node1")
+    server = applied.nets.post(0, f"{host.address.rpartition('.')[0]}.200/24", on="mgmt")
+    router = f"router {applied.nets.gateway}"
+    server.serve_dhcp(applied.folder, (host.address, host.address), "subnet 255.255.255.0", router)
+    host.look(BY_CLIENT)
+    assert applied.leased("node1", "eth0") == host.address
+    lan = "  - {id: 3, name: lan, bridge: vmbr}\n"
+    others = {n: f"uplink: eth1, networks: [red, blue], host_addresses: [red={a}]"
+              for n, a in (("node2", "dhcp"), ("node3", "10.99.9.13/24"))}  # fmt: skip
+    applied.want(NETWORKS + lan, node1="uplink: eth0, networks: [lan]", **others)
+
+    done = applied.apply("--no-confirm", "node1")
+    assert done.rc == OK, str(done)
+    assert applied.leased("node1", "vmbr") == host.address
+    back = applied.net("rollback", "node1")
+    assert back.rc == OK, str(back)
+    assert until(lambda: "pending" not in host.look("ls /run/tashi/net"), 300.0)
+    assert applied.leased("node1", "eth0") == host.address
+
+    done = applied.apply("node1")
+    assert done.rc == OK, str(done)
+    assert applied.leased("node1", "vmbr") == host.address
+    found = applied.net("diff", "node1")
+    assert found.rc == OK, str(found)
+
+
+# As if it had always been so: what ifupdown does at boot.
+BY_CLIENT = r"""
+sed -i '/^ *address 10.77/d; /^ *gateway/d; s/iface eth0 inet static/iface eth0 inet dhcp/' \
+  /etc/network/interfaces
+ip addr flush dev eth0 && ifup --force eth0"""

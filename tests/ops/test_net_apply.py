@@ -254,11 +254,11 @@ def test_without_confirmation_it_waits_for_somebody(stage: Stage, remote: NetRem
 def test_a_change_that_somebody_else_confirmed_is_told_as_that(
     stage: Stage, remote: NetRemote
 ) -> None:
-    def taken() -> None:
-        remote.pending |= {"place": "last", "stage": "confirmed"}
-        remote.upon["ConfirmNet"] = Reply(fault=Fault.REFUSED)
+    def silent() -> None:
+        remote.gateway = "silent"
+        remote.when["RollbackNet"] = lambda: remote.pending.update(place="last", stage="confirmed")
 
-    remote.when["ConfirmNet"] = taken
+    remote.when["GoNet"] = silent
     with pytest.raises(Conflict, match="E-NET-CONFIRMED"):
         change(stage, remote).apply([])
 

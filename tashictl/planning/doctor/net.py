@@ -12,6 +12,7 @@ from tashictl.planning.doctor.subject import Subject
 from tashictl.planning.requirements import join_bridge, make_bridge
 
 _SHOWN = 4
+_FOR_GOOD = "for good, as the inventory has it: tashictl net apply"
 # Bridges that other programs make, change and take away as they like.
 _OTHERS = (
     (re.compile(r"virbr[0-9]+"), "libvirt"),
@@ -108,7 +109,7 @@ def _fault(network: Network, evidence: str, remedy: str) -> Finding:
         severity=Severity.ERROR,
         subject=network.name,
         evidence=evidence,
-        remedy=remedy,
+        remedy=f"{remedy}\n{_FOR_GOOD}" if remedy.startswith("ip link ") else remedy,
     )
 
 
@@ -235,5 +236,5 @@ def _mtu(network: Network, bridge: Link, links: dict[str, Link], at: Subject) ->
         severity=Severity.WARNING,
         subject=network.name,
         evidence=f"{whose} {wanted}, but {shown}{more}: larger frames vanish there",
-        remedy=" && ".join(mend[:_SHOWN]),
+        remedy=f"{' && '.join(mend[:_SHOWN])}\n{_FOR_GOOD}",
     )

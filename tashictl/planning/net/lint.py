@@ -11,9 +11,9 @@ WORDS = r"""
 lint_interfaces() { # file, its place on the host
   command -v ifquery >/dev/null || return 0
   said=$({ ifquery -i "$1" --list --allow=auto; ifquery -i "$1" --list; } 2>&1 >/dev/null)
-  [ -z "$said" ] || { rm -rf "$W"; die "$2 is not accepted by ifquery: $(echo "$said" | head -n 3 \
-    | sed "s#$1#$2#g" | tr '\n' ' ')"; }; }
-lint_sh() { said=$(sh -n "$1" 2>&1) || { rm -rf "$W"; die "$2 is no shell script: $said"; }; }
+  [ -z "$said" ] || { rm -rf "$W"; no lint "$2 is not accepted by ifquery: $(echo "$said" \
+    | head -n 3 | sed "s#$1#$2#g" | tr '\n' ' ')"; }; }
+lint_sh() { said=$(sh -n "$1" 2>&1) || { rm -rf "$W"; no lint "$2 is no shell script: $said"; }; }
 """
 
 

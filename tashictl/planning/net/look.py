@@ -21,7 +21,7 @@ from tashictl.planning.frames import Section, sections
 from tashictl.planning.net import switch
 from tashictl.planning.shell import read_only
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 _TOOLS = (
     *("ip", "bridge", "ifup", "ifquery", "brctl", "vconfig", "ifconfig", "networkctl"),
@@ -197,6 +197,7 @@ def _routes(section: Section, *, v6: bool) -> Iterable[Route]:
             protocol="" if entry.get("protocol") in (None, "boot") else str(entry["protocol"]),
             source=str(entry.get("prefsrc", "")),
             v6=v6,
+            onlink="onlink" in entry.get("flags", ()),
         )
 
 

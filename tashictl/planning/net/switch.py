@@ -146,6 +146,7 @@ picture >"$P/after"; stage applied
 # A child must not keep the locks of the script that starts it.
 # TERM is what logind sends to all that a login leaves behind when its connection is cut.
 _LAUNCH = r"""trap '' TERM
+no() { say D why "$1"; shift; die "$*"; }
 managed() {
   [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
 launch() { # timer or apply: as a unit, else in a session of its own
@@ -169,15 +170,15 @@ _ARM = r"""[ "$(id -u)" = 0 ] || die 'a change of the network needs root there'
 mkdir -p "$NET" && exec 6>>"$NET/lock" && flock -w 10 6 || die "$NET cannot be locked"
 ! is_ours_net || {{ echo 'is armed already'; exit 0; }}
 if [ -d "$P" ]; then
-  [ "$(cat "$P/boot")" != "$(cat /proc/sys/kernel/random/boot_id)" ] || die "a change by \
+  [ "$(cat "$P/boot")" != "$(cat /proc/sys/kernel/random/boot_id)" ] || no busy "a change by \
 $(cat "$P/who") is in flight since $(cat "$P/since"): $(cat "$P/stage"), \
 $(($(cat "$P/due") - $(cut -d. -f1 /proc/uptime))) s left"
   rm -rf "$P"
 fi
 [ "$(picture | sha256sum | cut -d' ' -f1)" = {digest} ] \
-  || die 'the network is not any more as it was looked at; do it again'
+  || no stale 'the network is not any more as it was looked at'
 W=$NET/.new; rm -rf "$W"
-full() {{ rm -rf "$W"; die "no room for the change in $NET; nothing was changed"; }}
+full() {{ rm -rf "$W"; no full "no room for the change in $NET; nothing was changed"; }}
 mkdir -m 700 "$W" || full
 keep() {{ cat >"$W/$1" || full; }}
 note() {{ printf '%s\n' "$2" | cat >"$W/$1" || full; }}
@@ -203,28 +204,28 @@ if ! is_ours_net; then
   [ "$(cat "$NET/last/token" 2>/dev/null)" = "$T" ] || die 'no such change is in flight'
   case $(cat "$NET/last/stage") in
     confirmed) echo 'was confirmed already'; exit 0 ;;
-    *) die "it has gone back already: $(cat "$NET/last/detail")" ;;
+    *) no late "it has gone back already: $(cat "$NET/last/detail")" ;;
   esac
 fi
 case $(cat "$P/stage"):$(readlink "$P/decision") in
   applied:|applied:confirm) ;;
-  applied:*|reverting:*|failed:*) die "it goes back already: $(readlink "$P/decision")" ;;
-  *) die "it is not applied yet ($(cat "$P/stage"))" ;;
+  applied:*|reverting:*|failed:*) no late "it goes back already: $(readlink "$P/decision")" ;;
+  *) no early "it is not applied yet ($(cat "$P/stage"))" ;;
 esac
 n=0
 while read -r mode path; do
   n=$((n+1))
   if [ "$(readlink "$P/decision")" != confirm ]; then
     if [ -e "$path" ]; then cmp -s "$path" "$P/old.$n"; else [ ! -e "$P/old.$n" ]; fi \
-      || { unwritten; die "$path was changed meanwhile"; }
+      || { unwritten; no changed "$path was changed meanwhile"; }
   fi
   [ "$mode" != gone ] || continue
   x=$(fresh "$path")
   mkdir -p "${path%/*}" && cat "$P/new.$n" >"$x" && chmod "$mode" "$x" && sync "$x" \
-    || { unwritten; die "$path cannot be written"; }
+    || { unwritten; no write "$path cannot be written"; }
 done <"$P/files"
 ln -s confirm "$P/decision" 2>/dev/null || [ "$(readlink "$P/decision")" = confirm ] \
-  || { unwritten; die "it goes back already: $(readlink "$P/decision")"; }
+  || { unwritten; no late "it goes back already: $(readlink "$P/decision")"; }
 rm -f "$P/reserve"
 k=$L/net/$(date -u +%Y%m%d-%H%M%S); mkdir -p "$k"
 cp "$P"/* "$k/" 2>/dev/null

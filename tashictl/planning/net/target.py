@@ -206,12 +206,14 @@ class _Work:
         for gateway, v6 in ((strand.gateway, False), (strand.gateway6, True)):
             if not gateway:
                 continue
-            self.routes = [
+            mine = [
                 r for r in self.routes
-                if not (r.to == "default" and r.v6 == v6 and r.device == strand.holder)
+                if r.to == "default" and r.v6 == v6 and r.device == strand.holder
             ]  # fmt: skip
-            self.routes.append(Route(to="default", via=gateway, device=strand.holder, v6=v6))
-        if strand.address not in ("", "dhcp") and strand.holder in self.links:
+            kept = [r for r in mine if r.via == gateway][:1]
+            self.routes = [r for r in self.routes if r not in mine]
+            self.routes += kept or [Route(to="default", via=gateway, device=strand.holder, v6=v6)]
+        if strand.address and strand.holder in self.links:
             on_it = self.links[strand.holder].addresses
             self.routes = [
                 r for r in self.routes

@@ -46,10 +46,10 @@ lease_taken() { # interface, lease file: with what another asked until now, it i
     [ "$(cat "$P/lease-at.$o")" = "${2%"$1"*}$o${2##*"$1"}" ] || continue
     sed "s/interface \"[^\"]*\"/interface \"$1\"/" "$k" >"$2"
   done; }
-lease_bounded() { # interface, lease file: an address that was moved lives as long as its lease
+lease_bounded() { # interface, lease file: an address that is there lives as long as the lease
   t=$(sed -n 's/.*dhcp-lease-time \([0-9]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
   f=$(sed -n 's/.*fixed-address \([0-9.]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
-  c=$(ip -4 -o addr show dev "$1" permanent | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
+  c=$(ip -4 -o addr show dev "$1" | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
   [ -z "$c" ] || [ -z "$t" ] || ip addr change "$c" dev "$1" valid_lft "$t" preferred_lft "$t"; }
 dhcp_start() { # interface, seconds, own command line or nothing
   d=$1 w=$2; shift 2
@@ -163,12 +163,29 @@ def _route(route: Route) -> str:
     metric = f" metric {route.metric}" if route.metric else ""
     source = f" src {route.source}" if route.source else ""
     protocol = f" proto {route.protocol}" if route.protocol else ""
-    return f"{route.to}{via} dev {quote(route.device)}{protocol}{metric}{source}"
+    onlink = " onlink" if route.onlink else ""
+    return f"{route.to}{via} dev {quote(route.device)}{protocol}{metric}{source}{onlink}"
 
 
 def _port_vlan(vlan: PortVlan, itself: bool) -> str:
     flags = (" pvid" if vlan.pvid else "") + (" untagged" if vlan.untagged else "")
     return f"dev {quote(vlan.device)} vid {vlan.vlan}{flags} {'self' if itself else 'master'}"
+
+
+_BACK = {
+    "late": "no proof that it works came in time",
+    "died": "its timer was killed",
+    "rebooted": "the host was rebooted meanwhile",
+    "interrupted": "it was interrupted",
+    "rollback": "tashictl net rollback",
+    "unproved": "it was not proved",
+}
+
+
+def why_back(text: str) -> str:
+    """A text whose last word may be the switch's for why it goes back, with that in full."""
+    before, space, last = text.rpartition(" ")
+    return before + space + _BACK.get(last, last)
 
 
 def words(change: AnyChange) -> str:

@@ -5,6 +5,7 @@ seconds. What is kept is of exactly this image, station, size and QEMU; those lo
 """
 
 import hashlib
+import inspect
 import os
 import shutil
 import subprocess
@@ -12,15 +13,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.live.lab import booted, eye
-from tests.live.lab.booted import Booted
+from tests.live.lab.booted import COMMAND_LINE, Booted
 from tests.live.lab.booted_image import Image
+from tests.live.lab.eye import Eye, Line
 from tests.live.lab.station import Station
 
 _KEPT = 16
 _IN_USE_S = 3600.0
 _DISK = "disk.qcow2"
-_RECIPE = (booted.__file__, eye.__file__)
+_RECIPE = (Booted._argv, Booted._write_seed, Line, Eye)
 
 
 class Born(Booted):
@@ -109,9 +110,9 @@ def _digest(image: Image, size: tuple[int, int], station: Station) -> str:
     # Of a card only the address is in the host's memory.
     cards = [card.mac for card in station.cards]
     who = (station.name, station.address, cards, sorted(station.files.items()))
-    digest = hashlib.sha256(repr((image.folder.name, size, who, qemu)).encode())
+    digest = hashlib.sha256(repr((image.folder.name, COMMAND_LINE, size, who, qemu)).encode())
     for source in _RECIPE:
-        digest.update(Path(source).read_bytes())
+        digest.update(inspect.getsource(source).encode())
     return digest.hexdigest()[:16]
 
 

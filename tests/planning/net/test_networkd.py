@@ -21,7 +21,7 @@ OWN = """\
 Name=eth0
 
 [Link]
-WakeOnLan=magic
+Multicast=yes
 
 [Network]
 Address=192.0.2.7/24
@@ -74,7 +74,7 @@ def test_what_the_uplink_had_goes_along_to_the_bridge_that_takes_it() -> None:
     port, bridge = _own(after, "eth0.network"), _own(after, "vmbr.network")
     assert after[WIRED] == OWN
     assert ("Bridge", "vmbr") in _network(port)
-    assert "WakeOnLan=magic" in port
+    assert "Multicast=yes" in port
     assert "192.0.2" not in port
     assert _network(bridge) == [
         ("ConfigureWithoutCarrier", "yes"),
@@ -84,7 +84,7 @@ def test_what_the_uplink_had_goes_along_to_the_bridge_that_takes_it() -> None:
         ("IPv6AcceptRA", "yes"),
     ]
     assert "Destination=198.51.100.0/24\nGateway=192.0.2.9\n" in bridge
-    assert "WakeOnLan" not in bridge
+    assert "Multicast" not in bridge
 
 
 def test_a_file_of_many_interfaces_is_copied_for_the_uplink_alone() -> None:

@@ -1,5 +1,6 @@
 NET=/run/tashi/net; P=$NET/pending; T=00112233aabbccdd
 trap '' TERM
+no() { say D why "$1"; shift; die "$*"; }
 managed() {
   [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
 launch() { # timer or apply: as a unit, else in a session of its own
@@ -48,22 +49,22 @@ same() { # whether the picture is that of file $1 again; a TAP may have gone or 
 lint_interfaces() { # file, its place on the host
   command -v ifquery >/dev/null || return 0
   said=$({ ifquery -i "$1" --list --allow=auto; ifquery -i "$1" --list; } 2>&1 >/dev/null)
-  [ -z "$said" ] || { rm -rf "$W"; die "$2 is not accepted by ifquery: $(echo "$said" | head -n 3 \
-    | sed "s#$1#$2#g" | tr '\n' ' ')"; }; }
-lint_sh() { said=$(sh -n "$1" 2>&1) || { rm -rf "$W"; die "$2 is no shell script: $said"; }; }
+  [ -z "$said" ] || { rm -rf "$W"; no lint "$2 is not accepted by ifquery: $(echo "$said" \
+    | head -n 3 | sed "s#$1#$2#g" | tr '\n' ' ')"; }; }
+lint_sh() { said=$(sh -n "$1" 2>&1) || { rm -rf "$W"; no lint "$2 is no shell script: $said"; }; }
 [ "$(id -u)" = 0 ] || die 'a change of the network needs root there'
 mkdir -p "$NET" && exec 6>>"$NET/lock" && flock -w 10 6 || die "$NET cannot be locked"
 ! is_ours_net || { echo 'is armed already'; exit 0; }
 if [ -d "$P" ]; then
-  [ "$(cat "$P/boot")" != "$(cat /proc/sys/kernel/random/boot_id)" ] || die "a change by \
+  [ "$(cat "$P/boot")" != "$(cat /proc/sys/kernel/random/boot_id)" ] || no busy "a change by \
 $(cat "$P/who") is in flight since $(cat "$P/since"): $(cat "$P/stage"), \
 $(($(cat "$P/due") - $(cut -d. -f1 /proc/uptime))) s left"
   rm -rf "$P"
 fi
 [ "$(picture | sha256sum | cut -d' ' -f1)" = 9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a9f3a ] \
-  || die 'the network is not any more as it was looked at; do it again'
+  || no stale 'the network is not any more as it was looked at'
 W=$NET/.new; rm -rf "$W"
-full() { rm -rf "$W"; die "no room for the change in $NET; nothing was changed"; }
+full() { rm -rf "$W"; no full "no room for the change in $NET; nothing was changed"; }
 mkdir -m 700 "$W" || full
 keep() { cat >"$W/$1" || full; }
 note() { printf '%s\n' "$2" | cat >"$W/$1" || full; }
@@ -98,10 +99,10 @@ lease_taken() { # interface, lease file: with what another asked until now, it i
     [ "$(cat "$P/lease-at.$o")" = "${2%"$1"*}$o${2##*"$1"}" ] || continue
     sed "s/interface \"[^\"]*\"/interface \"$1\"/" "$k" >"$2"
   done; }
-lease_bounded() { # interface, lease file: an address that was moved lives as long as its lease
+lease_bounded() { # interface, lease file: an address that is there lives as long as the lease
   t=$(sed -n 's/.*dhcp-lease-time \([0-9]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
   f=$(sed -n 's/.*fixed-address \([0-9.]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
-  c=$(ip -4 -o addr show dev "$1" permanent | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
+  c=$(ip -4 -o addr show dev "$1" | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
   [ -z "$c" ] || [ -z "$t" ] || ip addr change "$c" dev "$1" valid_lft "$t" preferred_lft "$t"; }
 dhcp_start() { # interface, seconds, own command line or nothing
   d=$1 w=$2; shift 2
@@ -210,10 +211,10 @@ lease_taken() { # interface, lease file: with what another asked until now, it i
     [ "$(cat "$P/lease-at.$o")" = "${2%"$1"*}$o${2##*"$1"}" ] || continue
     sed "s/interface \"[^\"]*\"/interface \"$1\"/" "$k" >"$2"
   done; }
-lease_bounded() { # interface, lease file: an address that was moved lives as long as its lease
+lease_bounded() { # interface, lease file: an address that is there lives as long as the lease
   t=$(sed -n 's/.*dhcp-lease-time \([0-9]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
   f=$(sed -n 's/.*fixed-address \([0-9.]*\);.*/\1/p' "$2" 2>/dev/null | tail -n 1)
-  c=$(ip -4 -o addr show dev "$1" permanent | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
+  c=$(ip -4 -o addr show dev "$1" | awk -v f="$f/" 'index($4, f) == 1 {print $4}')
   [ -z "$c" ] || [ -z "$t" ] || ip addr change "$c" dev "$1" valid_lft "$t" preferred_lft "$t"; }
 dhcp_start() { # interface, seconds, own command line or nothing
   d=$1 w=$2; shift 2

@@ -1,5 +1,6 @@
 NET=/run/tashi/net; P=$NET/pending; T=00112233aabbccdd
 trap '' TERM
+no() { say D why "$1"; shift; die "$*"; }
 managed() {
   [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
 launch() { # timer or apply: as a unit, else in a session of its own
@@ -36,28 +37,28 @@ if ! is_ours_net; then
   [ "$(cat "$NET/last/token" 2>/dev/null)" = "$T" ] || die 'no such change is in flight'
   case $(cat "$NET/last/stage") in
     confirmed) echo 'was confirmed already'; exit 0 ;;
-    *) die "it has gone back already: $(cat "$NET/last/detail")" ;;
+    *) no late "it has gone back already: $(cat "$NET/last/detail")" ;;
   esac
 fi
 case $(cat "$P/stage"):$(readlink "$P/decision") in
   applied:|applied:confirm) ;;
-  applied:*|reverting:*|failed:*) die "it goes back already: $(readlink "$P/decision")" ;;
-  *) die "it is not applied yet ($(cat "$P/stage"))" ;;
+  applied:*|reverting:*|failed:*) no late "it goes back already: $(readlink "$P/decision")" ;;
+  *) no early "it is not applied yet ($(cat "$P/stage"))" ;;
 esac
 n=0
 while read -r mode path; do
   n=$((n+1))
   if [ "$(readlink "$P/decision")" != confirm ]; then
     if [ -e "$path" ]; then cmp -s "$path" "$P/old.$n"; else [ ! -e "$P/old.$n" ]; fi \
-      || { unwritten; die "$path was changed meanwhile"; }
+      || { unwritten; no changed "$path was changed meanwhile"; }
   fi
   [ "$mode" != gone ] || continue
   x=$(fresh "$path")
   mkdir -p "${path%/*}" && cat "$P/new.$n" >"$x" && chmod "$mode" "$x" && sync "$x" \
-    || { unwritten; die "$path cannot be written"; }
+    || { unwritten; no write "$path cannot be written"; }
 done <"$P/files"
 ln -s confirm "$P/decision" 2>/dev/null || [ "$(readlink "$P/decision")" = confirm ] \
-  || { unwritten; die "it goes back already: $(readlink "$P/decision")"; }
+  || { unwritten; no late "it goes back already: $(readlink "$P/decision")"; }
 rm -f "$P/reserve"
 k=$L/net/$(date -u +%Y%m%d-%H%M%S); mkdir -p "$k"
 cp "$P"/* "$k/" 2>/dev/null

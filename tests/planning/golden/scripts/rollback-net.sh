@@ -1,5 +1,6 @@
 NET=/run/tashi/net; P=$NET/pending; T=00112233aabbccdd
 trap '' TERM
+no() { say D why "$1"; shift; die "$*"; }
 managed() {
   [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; }
 launch() { # timer or apply: as a unit, else in a session of its own
