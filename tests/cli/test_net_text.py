@@ -78,8 +78,13 @@ def test_the_names_of_files_are_not_coloured_as_changes() -> None:
 
 
 def in_flight(stage: str, **more: object) -> Pending:
-    values = {"who": "dev@desk", "since": "2026-11-22T14:29:10Z", "left_s": 40.0}
-    values |= {"active": True, "alive": True}
+    values = {
+        "who": "dev@desk",
+        "since": "2026-11-22T14:29:10Z",
+        "left_s": 40.0,
+        "active": True,
+        "alive": True,
+    }
     return Pending(token="t", stage=stage, **{**values, **more})  # type: ignore[arg-type]
 
 
