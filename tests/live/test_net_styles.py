@@ -1,14 +1,13 @@
 """Three booted hosts on a trunk, one of each style: applied by `net apply`, rebooted, the same.
 
-One of them has its address on a VLAN by DHCP; later another's management moves with its lease.
+One of them has its address on a VLAN by DHCP.
 
 What each test leaves is what the next begins with: a boot costs half a minute and more.
 """
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -131,16 +130,6 @@ def applied(site: Site) -> Site:
     return site
 
 
-def until(condition: Callable[[], bool], patience_s: float) -> bool:
-    """Whether it holds in time."""
-    deadline_s = time.monotonic() + patience_s
-    while not condition():
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(0.5)
-    return True
-
-
 def verified(site: Site, *words: str) -> dict[tuple[str, str, str], str]:
     """What `net verify` says: (network, host, check) -> verdict."""
     done = site.net("verify", "-o", "json", *words)
@@ -200,37 +189,3 @@ def test_after_a_reboot_all_is_the_same(applied: Site) -> None:
     applied.parted()
     assert applied.leased(BY_DHCP, f"vmbr.{RED}") == lease
     applied.unplug()
-
-
-def test_management_by_dhcp_moves_to_a_bridge_and_back_with_its_lease(applied: Site) -> None:
-    host = applied.host("node1")
-    server = applied.nets.post(0, f"{host.address.rpartition('.')[0]}.200/24", on="mgmt")
-    router = f"router {applied.nets.gateway}"
-    server.serve_dhcp(applied.folder, (host.address, host.address), "subnet 255.255.255.0", router)
-    host.look(BY_CLIENT)
-    assert applied.leased("node1", "eth0") == host.address
-    lan = "  - {id: 3, name: lan, bridge: vmbr}\n"
-    others = {n: f"uplink: eth1, networks: [red, blue], host_addresses: [red={a}]"
-              for n, a in (("node2", "dhcp"), ("node3", "10.99.9.13/24"))}  # fmt: skip
-    applied.want(NETWORKS + lan, node1="uplink: eth0, networks: [lan]", **others)
-
-    done = applied.apply("--no-confirm", "node1")
-    assert done.rc == OK, str(done)
-    assert applied.leased("node1", "vmbr") == host.address
-    back = applied.net("rollback", "node1")
-    assert back.rc == OK, str(back)
-    assert until(lambda: "pending" not in host.look("ls /run/tashi/net"), 300.0)
-    assert applied.leased("node1", "eth0") == host.address
-
-    done = applied.apply("node1")
-    assert done.rc == OK, str(done)
-    assert applied.leased("node1", "vmbr") == host.address
-    found = applied.net("diff", "node1")
-    assert found.rc == OK, str(found)
-
-
-# As if it had always been so: what ifupdown does at boot.
-BY_CLIENT = r"""
-sed -i '/^ *address 10.77/d; /^ *gateway/d; s/iface eth0 inet static/iface eth0 inet dhcp/' \
-  /etc/network/interfaces
-ip addr flush dev eth0 && ifup --force eth0"""
