@@ -19,19 +19,28 @@ PAIRS = {
     "start": 100,
 }
 SHARE = {"count": 0.2, "schedule": 0.4, "seeded": 0.4, "shutdown": 0.4, "start": 0.4}
-# Step kinds that are played in test_host_remove, test_rebuild and test_sweeps, or (of adopt and of
-# doctor, which has no journal) only in tests/ops.
+# Step kinds that are played in test_host_remove, test_rebuild and test_sweeps, or (of adopt, doctor,
+# host setup and net apply, which have no journal) only in tests/ops and tests/live.
 UNPLANNED = {
     "step AdoptQemu: in no plan that is played",
+    "step ArmNet: in no plan that is played",
+    "step ConfirmNet: in no plan that is played",
+    "step GoNet: in no plan that is played",
+    "step InstallPackages: in no plan that is played",
+    "step JoinGroup: in no plan that is played",
     "step LetGo: in no plan that is played",
     "step LoadModule: in no plan that is played",
     "step MakeReplicaFolder: in no plan that is played",
+    "step MakeUser: in no plan that is played",
     "step MarkFences: in no plan that is played",
     "step MendIfup: in no plan that is played",
     "step PlaceReplica: in no plan that is played",
+    "step PutFile: in no plan that is played",
     "step PutReplica: in no plan that is played",
     "step ReleaseHost: in no plan that is played",
     "step RemoveFile: in no plan that is played",
+    "step RollbackNet: in no plan that is played",
+    "step SetFolder: in no plan that is played",
 }
 _reports: dict[str, Report] = {}
 
