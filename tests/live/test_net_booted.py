@@ -148,7 +148,7 @@ def stage(
     plug_guest(host, "vmbr.999", f"{RED}/24", "tashi1.0")
     plug_guest(host, "vmbr.998", f"{BLUE}/24", "tashi9.0")
     for address, post in zip((RED, BLUE), posts, strict=True):
-        ping = f"ping -c 1 -W 2 {address}"
+        ping = f"busybox ping -c 1 -W 2 {address}"
         assert until(lambda ping=ping, post=post: post.run(ping).returncode == 0, PATIENCE_S), (
             address
         )

@@ -54,9 +54,9 @@ def host(nets: NetHosts, tashictl: Patient) -> Iterator[Booted]:
     assert left(host.look) == ""
 
 
-def want(nets: NetHosts, tashictl: Patient, host: str = "") -> None:
-    """The inventory, with more for the host."""
-    text = nets.inventory("ops", f"uplink: eth0{host}") + LAN
+def want(nets: NetHosts, tashictl: Patient, host: str = "", networks: str = "") -> None:
+    """The inventory, with more for the host, and more networks."""
+    text = nets.inventory("ops", f"uplink: eth0{host}") + LAN + networks
     (tashictl.cluster / "inventory" / "lab.yaml").write_text(text, encoding="utf-8")
 
 
@@ -69,10 +69,19 @@ def apply(tashictl: Patient, window_s: int) -> Result:
     return done
 
 
+@pytest.mark.parametrize(
+    ("addresses", "networks"),
+    [
+        ("lan=10.66.66.66/24", ""),
+        ("lan=none, wrong={own}/24", "  - {id: 77, name: wrong, vlan: 77}\n"),
+    ],
+    ids=["wrong-address", "wrong-vlan"],
+)
 def test_a_host_that_is_lost_comes_back_by_itself(
-    nets: NetHosts, tashictl: Patient, host: Booted
+    nets: NetHosts, tashictl: Patient, host: Booted, addresses: str, networks: str
 ) -> None:
-    want(nets, tashictl, ", host_addresses: [lan=10.66.66.66/24]")
+    placed = addresses.format(own=host.address)
+    want(nets, tashictl, f", host_addresses: [{placed}]", networks)
 
     with Watch(host.address) as watch:
         done = apply(tashictl, 60)

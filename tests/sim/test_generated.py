@@ -19,8 +19,8 @@ PAIRS = {
     "start": 100,
 }
 SHARE = {"count": 0.2, "schedule": 0.4, "seeded": 0.4, "shutdown": 0.4, "start": 0.4}
-# Step kinds that are played in test_host_remove, test_rebuild and test_sweeps, or (of adopt, doctor,
-# host setup and net apply, which have no journal) only in tests/ops and tests/live.
+# Step kinds that are played in test_host_remove, test_rebuild and test_sweeps, or (of adopt, of
+# doctor, setup and networks, which have no journal) only in tests/ops and tests/live.
 UNPLANNED = {
     "step AdoptQemu: in no plan that is played",
     "step ArmNet: in no plan that is played",

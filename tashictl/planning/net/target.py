@@ -290,6 +290,7 @@ def problems(
             )
         yield from _twice(layout, picture, strand)
         yield from _homeless(layout, picture, strand, net.reached)
+        yield from _shared(layout, picture, strand)
 
 
 def _twice(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiError]:
@@ -345,6 +346,23 @@ def _homeless(
             f"[{strand.network.name}={here[0]}]",
             host=layout.host,
         )
+
+
+def _shared(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiError]:
+    """An address that is wanted here, and stays on an interface that nothing changes."""
+    changed = {n for s in layout.strands for n in (s.port, s.holder)}
+    for wanted in (strand.address, strand.address6):
+        plain, slash, _ = wanted.partition("/")
+        for link in picture.links if slash else ():
+            had = {a.cidr.partition("/")[0] for a in link.addresses}
+            if plain in had and link.name not in changed:
+                yield InvalidRequest(
+                    "E-ADDRESS",
+                    f"{layout.host}: {plain} is on {link.name}, not for {strand.holder} too",
+                    cause=f"network {strand.network.name} gives it, and {link.name} keeps it",
+                    hint=f"an untagged network takes it from {link.name}, with host_address none",
+                    host=layout.host,
+                )
 
 
 def _reaches(route: Route, addresses: Iterable[Address]) -> bool:

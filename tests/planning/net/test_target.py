@@ -207,3 +207,17 @@ def test_a_vlan_that_the_card_has_under_another_name_is_told() -> None:
     assert "as vlan999" in str(caught.value)
     become(CLUSTER, there=net(CARD, replace(own, vlan=998)))
     become(CLUSTER, there=net(CARD, replace(own, parent="eth1")))
+
+
+def test_an_address_that_another_interface_keeps_is_not_given_twice() -> None:
+    host = replace(HOST, host_addresses=("cluster=10.0.0.5/24",))
+
+    with pytest.raises(TashiError, match="E-ADDRESS") as caught:
+        become(CLUSTER, host=host)
+    assert "eth0" in caught.value.what and "vmbr.999" in caught.value.what
+
+    # Where the untagged network gives it up, it moves to the VLAN.
+    found = become(replace(LAN, host_address="none"), CLUSTER, host=host)
+    card, bridge = found.link("eth0"), found.link("vmbr.999")
+    assert card is not None and card.addresses == ()
+    assert bridge is not None and [a.cidr for a in bridge.addresses] == ["10.0.0.5/24"]
