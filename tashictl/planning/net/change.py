@@ -40,10 +40,11 @@ def changes(before: Picture, after: Picture) -> tuple[AnyChange, ...]:
         *pair.clients_to_stop(),
         *pair.mtus(raised=True),
         *pair.links_to_make(),
+        *pair.ups(made=True),
         *pair.masters(),
         *pair.port_vlans(),
         *pair.bridges(),
-        *pair.ups(),
+        *pair.ups(made=False),
         *pair.addresses_to_add(),
         *pair.routes(),
         *pair.addresses_to_drop(),
@@ -178,11 +179,14 @@ class _Pair:
                     aware=new.aware if new.aware != old.aware else None,
                 )
 
-    def ups(self) -> Iterator[SetUp]:
+    def ups(self, *, made: bool) -> Iterator[SetUp]:
+        """New links before anything joins them: a bridge that is down is a gap for its ports."""
         for link in sorted(self.new.values(), key=self._depth):
-            was_up = link.name in self.kept and self.old[link.name].up
-            there = link.name in self.kept or link.kind in MADE
-            if link.up and not was_up and there:
+            if made:
+                due = link.name not in self.kept and link.kind in MADE
+            else:
+                due = link.name in self.kept and not self.old[link.name].up
+            if link.up and due:
                 yield SetUp(name=link.name, up=True)
 
     def downs(self) -> Iterator[SetUp]:
@@ -218,7 +222,7 @@ class _Pair:
     def routes(self) -> Iterator[SetRoute]:
         """Routes that are new, or whose device is: said before the old addresses go."""
         touched = {link.name for link in self.new.values() if link.name not in self.kept}
-        touched |= {u.name for u in self.ups()}
+        touched |= {u.name for u in self.ups(made=False)}
         for route in _ordered(self.after.routes):
             if route not in self.before.routes or route.device in touched:
                 yield SetRoute(route=route)

@@ -82,7 +82,7 @@ umask 077; trap '' HUP PIPE
 # By where it stands, not by its name: whoever ends the change moves the folder away.
 NET={net}; P=.; cd "$NET/pending" 2>/dev/null && [ "$(cat token 2>/dev/null)" = {token} ] || exit 0
 stage() {{ echo "$1" >"$P/stage.part" && mv -f "$P/stage.part" "$P/stage"; }}
-log() {{ echo "$(cut -d' ' -f1 /proc/uptime) $*" >>"$P/log"; }}
+log() {{ read -r up _ </proc/uptime; echo "$up $*" >>"$P/log"; }}
 """
 
 # Files are written beside what they replace, hidden from `source interfaces.d/*`.

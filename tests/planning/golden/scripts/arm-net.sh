@@ -75,7 +75,7 @@ umask 077; trap '' HUP PIPE
 # By where it stands, not by its name: whoever ends the change moves the folder away.
 NET=/run/tashi/net; P=.; cd "$NET/pending" 2>/dev/null && [ "$(cat token 2>/dev/null)" = 00112233aabbccdd ] || exit 0
 stage() { echo "$1" >"$P/stage.part" && mv -f "$P/stage.part" "$P/stage"; }
-log() { echo "$(cut -d' ' -f1 /proc/uptime) $*" >>"$P/log"; }
+log() { read -r up _ </proc/uptime; echo "$up $*" >>"$P/log"; }
 fresh() { echo "${1%/*}/.${1##*/}.tashi-new"; }
 unwritten() { while read -r m f; do rm -f "$(fresh "$f")"; done <"$P/files"; }
 
@@ -189,7 +189,7 @@ umask 077; trap '' HUP PIPE
 # By where it stands, not by its name: whoever ends the change moves the folder away.
 NET=/run/tashi/net; P=.; cd "$NET/pending" 2>/dev/null && [ "$(cat token 2>/dev/null)" = 00112233aabbccdd ] || exit 0
 stage() { echo "$1" >"$P/stage.part" && mv -f "$P/stage.part" "$P/stage"; }
-log() { echo "$(cut -d' ' -f1 /proc/uptime) $*" >>"$P/log"; }
+log() { read -r up _ </proc/uptime; echo "$up $*" >>"$P/log"; }
 
 has() { [ -e "/sys/class/net/$1" ]; }
 with_address() { ip -o addr show dev "$1" 2>/dev/null | grep -qF " $2 "; }
