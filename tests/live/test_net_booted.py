@@ -142,7 +142,9 @@ def stage(
     done = made.apply(LONG_S)
     assert done.rc == OK, str(done)
     tashictl.run("image", "import", str(guest_image))
-    tashictl.run("vm", "create", "web", "--disk", "demo.qcow2", "--nic", f"red:{RED}")
+    # At a reboot nobody presses the power button of a paused guest for long.
+    env = {"TASHICTL_QEMU_POWERDOWNTIMEOUT": "2"}
+    tashictl.run("vm", "create", "web", "--disk", "demo.qcow2", "--nic", f"red:{RED}", env=env)
     tashictl.run("vm", "pause", "web")
     host.look("ip link del dev tashi1.0")
     plug_guest(host, "vmbr.999", f"{RED}/24", "tashi1.0")
@@ -221,16 +223,8 @@ def test_a_confirmation_costs_no_ping_and_a_reboot_ends_in_the_new_state(applied
     assert found.rc == OK, str(found)
 
 
-@pytest.mark.parametrize(
-    "end",
-    [
-        "systemctl kill --kill-whom=main -s KILL tashi-net-*-timer.service",
-        "systemctl stop tashi-net-*-timer.service",
-    ],
-    ids=["killed", "stopped"],
-)
-def test_a_timer_that_ends_early_goes_back_at_once(applied: Stage, end: str) -> None:
-    applied.host.look(end)
+def test_a_timer_that_is_killed_goes_back_at_once(applied: Stage) -> None:
+    applied.host.look("systemctl kill --kill-whom=main -s KILL tashi-net-*-timer.service")
 
     applied.back()
     last = pending(applied.tashictl, applied.host.name)
@@ -250,23 +244,6 @@ def test_timer_and_apply_killed_in_the_middle_go_back(fresh: Stage) -> None:
 
     assert done.rc == FAILED, str(done)
     assert "taken back" in done.err
-    fresh.back()
-
-
-def test_a_controller_killed_over_its_confirmation_has_confirmed(fresh: Stage) -> None:
-    done = fresh.apply(LONG_S, env={"TASHICTL_FAULT": "ConfirmNet:sent:kill"})
-
-    assert done.rc == -9
-    fresh.ended()
-    assert pending(fresh.tashictl, fresh.host.name)["stage"] == "confirmed"
-    found = fresh.net("diff")
-    assert found.rc == OK, str(found)
-
-
-def test_a_controller_killed_over_the_arming_leaves_a_host_that_goes_back(fresh: Stage) -> None:
-    done = fresh.apply(30, env={"TASHICTL_FAULT": "ArmNet:sent:kill"})
-
-    assert done.rc == -9
     fresh.back()
 
 

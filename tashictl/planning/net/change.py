@@ -180,13 +180,14 @@ class _Pair:
                 )
 
     def ups(self, *, made: bool) -> Iterator[SetUp]:
-        """New links before anything joins them: a bridge that is down is a gap for its ports."""
+        """New links, and what they stand on, before anything joins them; then the rest.
+
+        A bridge that is down is a gap for its ports; a VLAN cannot be up before its parent.
+        """
         for link in sorted(self.new.values(), key=self._depth):
-            if made:
-                due = link.name not in self.kept and link.kind in MADE
-            else:
-                due = link.name in self.kept and not self.old[link.name].up
-            if link.up and due:
+            kept, ours = link.name in self.kept, link.kind in MADE
+            due = not self.old[link.name].up if kept else ours
+            if link.up and due and made is not (kept and ours):
                 yield SetUp(name=link.name, up=True)
 
     def downs(self) -> Iterator[SetUp]:

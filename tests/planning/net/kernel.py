@@ -62,9 +62,15 @@ class Kernel:
             case SetMaster(name=name, master=master):
                 self._join(name, master)
             case SetUp(name=name, up=up):
+                parent = self.links.get(self.links[name].parent or "")
+                if up and parent is not None and not parent.up:
+                    raise RefusedError(f"network is down: {parent.name} below {name}")
                 self._set(name, up=up)
                 if not up:
                     self._forget_routes(name)
+                    for link in tuple(self.links.values()):
+                        if link.parent == name:
+                            self._set(link.name, up=False)
             case SetBridge():
                 aware = self.links[change.name].aware if change.aware is None else change.aware
                 self._set(

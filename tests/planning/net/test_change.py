@@ -42,12 +42,13 @@ def pictures(draw: st.DrawFn) -> Picture:
     found = []
     for link in (*cards, *vlans, *taps, *bridges):
         master = draw(masters) if link.kind != "bridge" else None
+        parent = next((x for x in found if x.name == link.parent), None)
         mine = draw(st.sets(st.sampled_from(ADDRESSES))) if link.kind != "tun" else set()
         found.append(
             replace(
                 link,
                 master=master,
-                up=draw(st.booleans()),
+                up=draw(st.booleans()) and (parent is None or parent.up),
                 mtu=draw(st.sampled_from([1500, 9000])),
                 addresses=tuple(sorted(mine)),
             )
