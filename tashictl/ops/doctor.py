@@ -97,7 +97,7 @@ def _subject(context: Context, state: State, host: HostConfig, asked_s: float) -
 
 def _ifup(context: Context, host: HostConfig, network: Network) -> str:
     """As the start of a VM there would write it."""
-    style = host.style or layout.DEFAULT_STYLE
+    style = layout.style_of(host)
     return render.ifup(context.ifup_of(host.name), network, style=style, host=host.name)
 
 

@@ -139,7 +139,9 @@ class Change:
         seen = self._await_applied()
         if self.terms.manual:
             self.world.report.step(self.host.name, "applied, not confirmed")
-            return self._ended(seen, confirmed=False)
+            return Applied(
+                host=self.host.name, token=self.token, confirmed=False, pending=seen.pending
+            )
         try:
             self.prover.prove(baseline, self._settle_s(), self._deadline_s())
             return self._confirm()
@@ -195,11 +197,6 @@ class Change:
         where = f"; before-state kept in {kept}" if kept else ""
         world.report.step(self.host.name, f"confirmed, files written{where}")
         return Applied(host=self.host.name, token=self.token, confirmed=True, kept=kept)
-
-    def _ended(self, seen: HostNet, *, confirmed: bool) -> Applied:
-        return Applied(
-            host=self.host.name, token=self.token, confirmed=confirmed, pending=seen.pending
-        )
 
     def _go_back(self, why: str) -> None:
         """Ask the host to go back at once; if it cannot be asked it does so by itself."""

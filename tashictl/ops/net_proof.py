@@ -48,7 +48,6 @@ class Prover:
         self.good_at: datetime | None = None
         self.lost_at: datetime | None = None
         self.back_at: datetime | None = None
-        self._connected_s: list[float] = []
 
     # looks
 
@@ -130,7 +129,7 @@ class Prover:
         """
         world = self.world
         began_s = world.clock.monotonic_s()
-        first = self._await_look(deadline_s)
+        self._await_look(deadline_s)
         first_s = world.clock.monotonic_s()
         rest_s = settle_s - (world.clock.monotonic_s() - first_s)
         if world.clock.monotonic_s() + rest_s > deadline_s:
@@ -150,7 +149,6 @@ class Prover:
             f"applied; reached again after {first_s - began_s:.1f} s and {second_s - began_s:.1f} s"
             + "".join(f"; {word}" for word in said),
         )
-        del first
 
     def _await_look(self, deadline_s: float) -> HostNet:
         while self.world.clock.monotonic_s() < deadline_s:
