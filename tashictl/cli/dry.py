@@ -101,7 +101,7 @@ def destroy(face: Globals, world: World, context: Context, chosen: Sequence[Vm])
     refuse_stale(state)
     steps: list[plans.Planned] = []
     for vm in chosen:
-        plan = destroy_plan.plan(vm, context.settings)
+        plan = destroy_plan.plan(vm, context.settings, context.inventory.networks)
         steps += planned(face, world, context, plan, state.meta.last_operation_id + 1, len(steps))
     listed = ", ".join(
         f"{vm.name} (id {vm.id})" + (f" on {vm.host}" if vm.host else "") for vm in chosen
@@ -155,7 +155,8 @@ def power(face: Globals, job: Job, kind: OperationKind, timeout_s: int) -> int:
             told.append(f"not {refusal.what}")
             continue
         operation += 1
-        plan = power_plan.plan(vm, kind, job.context.settings, timeout_s)
+        networks = job.context.inventory.networks
+        plan = power_plan.plan(vm, kind, job.context.settings, networks, timeout_s)
         steps += planned(face, job.world, job.context, plan, operation, len(steps))
         told.append(f"{vm.name} (id {vm.id}) on {vm.host}")
     lost = "; when it has gone, what its overlays hold is lost" * (kind is OperationKind.SHUTDOWN)

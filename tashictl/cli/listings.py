@@ -262,7 +262,7 @@ _MORE_OF_NETWORKS: tuple[Column[NetworkUse], ...] = (
         shown=Shown.WIDE,
         show=lambda u: u.network.host_address,
     ),
-    Column(key="dhcp", header="DHCP", shown=Shown.WIDE, show=lambda u: u.network.dhcp),
+    Column(key="dhcp", header="DHCP", shown=Shown.WIDE, show=lambda u: u.network.dhcp or "none"),
     Column(key="hosts", header="HOSTS", shown=Shown.WIDE, show=lambda u: _few(u.hosts)),
 )
 

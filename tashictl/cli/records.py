@@ -183,7 +183,7 @@ def network_record(use: NetworkUse) -> Record:
         "default": network.default,
         "mtu": network.mtu,
         "host_address": network.host_address,
-        "dhcp": network.dhcp,
+        "dhcp": network.dhcp or "none",
         "hosts": list(use.hosts),
     }
 

@@ -27,6 +27,7 @@ from tashictl.adapters.store.whole import WholeStateFile
 from tashictl.adapters.who import SystemWho
 from tashictl.cli.desk import Desk, no_cluster
 from tashictl.cli.progress import Progress
+from tashictl.cli.servers import SystemNames
 from tashictl.errors import TashiError, raise_all
 from tashictl.model.inventory import Inventory
 from tashictl.ops.context import Context
@@ -173,6 +174,7 @@ def world_of(desk: Desk, *, bare: bool = False) -> Iterator[World]:
             faults=faults.from_environment(desk.face.streams.env),
             report=Progress(desk.face),
             seeds=FileSeeds(f"{desk.state_folder}/{SEED_FOLDER}"),
+            names=SystemNames(),
         )
     finally:
         remote.close()

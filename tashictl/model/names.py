@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 NAME_RULE = "a name is a-z 0-9 and -, 1 to 63, not only digits"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_MAX_DOMAIN = 253
 _RANGE = re.compile(r"\[([0-9,-]+)\]")
 _MAX_IMAGE = 200
 _MAX_EXPANSION = 100_000
@@ -22,6 +24,15 @@ def is_name(text: str) -> bool:
 def is_image_name(text: str) -> bool:
     """Whether `text` may name an image: parts of a path, none starting with a dot."""
     return len(text) <= _MAX_IMAGE and _IMAGE.fullmatch(text) is not None
+
+
+def is_domain(text: str) -> bool:
+    """Whether `text` is a name of DNS that every server carries: labels of at most 63 (RFC 1035).
+
+    Lower case, without a dot at its end; labels of a zone may begin with an underscore.
+    """
+    labels = text.split(".")
+    return len(text) <= _MAX_DOMAIN and all(_LABEL.fullmatch(label) for label in labels)
 
 
 def expand(text: str) -> tuple[str, ...]:

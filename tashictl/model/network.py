@@ -29,6 +29,6 @@ class Network(Struct, frozen=True, kw_only=True):
     gateway6: str | None = None
     vlan_aware: bool = False
     remotes: tuple[str, ...] = ()
-    dhcp: str = "none"
+    dhcp: str = ""  # empty: isc-omapi where a dhcpServer is set and it has a range, else none
     vxlan: int | None = None
     default: bool = False

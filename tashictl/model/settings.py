@@ -113,6 +113,7 @@ class TashictlSettings(Struct, frozen=True, kw_only=True):
     etc_dir: str = "/etc"  # etcDir: where qemu-ifup.<network> lies
     # sshPorts: of a host's 127.0.0.1, for guests on networks of mode user
     ssh_ports: PortRange = PortRange(first=22000, last=22999)
+    mac_prefix: str = "52:54:00"  # macPrefix: what MACs begin with
     backups: int = 20  # backups: old states that are kept
     parallel: int = 16  # parallel: hosts that are worked on at once
     per_host: int = 4  # perHost: VMs on one host that are worked on at once
@@ -131,8 +132,12 @@ class DnsSettings(Struct, frozen=True, kw_only=True):
     key_file: str | None = None  # dnsKeyFile: a BIND K*.private file
     key_name: str | None = None  # dnsKeyName
     secret_key: Secret | None = None  # dnsSecretKey, base64
+    key_algorithm: str = "hmac-md5"  # dnsKeyAlgorithm: of dnsKeyName; a key file says its own
     expire_s: int = 300  # dnsExpire: the records' TTL
     reverse: bool = True  # reverseDns: PTR records too
+    zones: tuple[str, ...] = ()  # dnsZones: forward and reverse; empty: asked of the server
+    policy: str = "required"  # dns: required or deferred, when the server cannot be had
+    timeout_s: float = 5.0  # dnsTimeout: of one message
 
 
 class DhcpSettings(Struct, frozen=True, kw_only=True):
@@ -142,7 +147,18 @@ class DhcpSettings(Struct, frozen=True, kw_only=True):
     server: Server | None = None  # dhcpServer, "host port", port 7911
     key_name: str | None = None  # dhcpKeyName
     secret_key: Secret | None = None  # dhcpSecretKey, base64
+    key_algorithm: str = "hmac-md5"  # dhcpKeyAlgorithm: hmac-md5, hmac-sha1, hmac-sha256 …
     quarantine_s: float = 86400.0  # quarantine: how long an address unaccounted for is kept back
+    lease_s: float = 3600.0  # leaseTime: the longest lease; a freed address rests for it
+    policy: str = "required"  # dhcp: required or deferred, when the server cannot be had
+    timeout_s: float = 5.0  # dhcpTimeout: of one request
+    probe: bool = False  # probeAddresses: ask on the wire before an address is used
+    leases_file: str = "/var/lib/dhcp/dhcpd.leases"  # dhcpLeases, on the server
+    conf_file: str = "/etc/dhcp/dhcpd.conf"  # dhcpConf, on the server
+    dnsmasq_host: str | None = None  # dnsmasqHost: the host of the inventory that runs dnsmasq
+    dnsmasq_leases_dir: str = "/etc/tashi/dnsmasq.hosts"  # dnsmasqHostsDir: its dhcp-hostsdir
+    dnsmasq_names_dir: str = ""  # dnsmasqNamesDir: its hostsdir, empty for none
+    dnsmasq_pid_file: str = "/run/dnsmasq/dnsmasq.pid"  # dnsmasqPidFile
 
 
 class UserSettings(Struct, frozen=True, kw_only=True):

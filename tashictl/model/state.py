@@ -8,11 +8,12 @@ from msgspec import Struct
 
 from tashictl.model.host import HostRecord
 from tashictl.model.image import Image
+from tashictl.model.naming import Deferred
 from tashictl.model.vm import Vm
 
 _ID = re.compile(r"[0-9]{1,18}")
-STATE_SCHEMA = 3
-MIN_WRITER = 3
+STATE_SCHEMA = 4
+MIN_WRITER = 4
 
 
 class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,13 +38,15 @@ class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Quarantined(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An address that nobody gets until a time (ISO-8601 UTC): somebody unknown may still use it.
 
-    `network` is a network id.
+    `network` is a network id. One that is `resting` was given back in good order: no range gives
+    it out for a time, and who asks for it by itself may have it.
     """
 
     network: int
     ip: str
     until: str
     why: str
+    resting: bool = False
 
     @property
     def key(self) -> str:
@@ -54,7 +57,7 @@ class Quarantined(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class State(Struct, frozen=True, kw_only=True):
     """Everything that the database holds, by key: VMs by id, hosts and images by name.
 
-    Addresses in quarantine are by ``<network id>/<ip>``.
+    Addresses in quarantine are by ``<network id>/<ip>``, work that waits for a server by its entry.
     """
 
     meta: Meta
@@ -62,6 +65,7 @@ class State(Struct, frozen=True, kw_only=True):
     hosts: dict[str, HostRecord] = {}
     images: dict[str, Image] = {}
     quarantine: dict[str, Quarantined] = {}
+    deferred: dict[str, Deferred] = {}
 
     def vm_named(self, name_or_id: str) -> Vm | None:
         """The VM of that name or decimal id, or None."""

@@ -14,6 +14,10 @@ from tashictl.model.steps_base import HostStep as HostStep
 from tashictl.model.steps_base import StepClass as StepClass
 from tashictl.model.steps_mend import LoadModule as LoadModule
 from tashictl.model.steps_mend import MendIfup as MendIfup
+from tashictl.model.steps_names import AddDhcp as AddDhcp
+from tashictl.model.steps_names import AddDns as AddDns
+from tashictl.model.steps_names import RemoveDhcp as RemoveDhcp
+from tashictl.model.steps_names import RemoveDns as RemoveDns
 from tashictl.model.steps_net import ArmNet as ArmNet
 from tashictl.model.steps_net import ConfirmNet as ConfirmNet
 from tashictl.model.steps_net import GoNet as GoNet
@@ -304,6 +308,10 @@ Step = (
     | JoinGroup
     | SetFolder
     | PutFile
+    | AddDhcp
+    | AddDns
+    | RemoveDns
+    | RemoveDhcp
 )
 Plan = tuple[Step, ...]
 

@@ -117,7 +117,7 @@ class NicSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One network interface of a VM; `network` is a network id.
 
     `ssh_port` is the port of the host's 127.0.0.1 that leads to the guest's port 22, where the
-    network is of mode user.
+    network is of mode user. `ip6` is an IPv6 address beside an IPv4 one; `fqdn` the name in DNS.
     """
 
     index: int
@@ -126,6 +126,12 @@ class NicSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ip: str | None = None
     fqdn: str | None = None
     ssh_port: int | None = None
+    ip6: str | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that it was given, IPv4 first."""
+        return tuple(a for a in (self.ip, self.ip6) if a is not None)
 
 
 class Seed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,12 +172,16 @@ class VmSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Observed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was seen of a VM and when (ISO-8601 UTC); for UNKNOWN, `at` is since when."""
+    """What was seen of a VM and when (ISO-8601 UTC); for UNKNOWN, `at` is since when.
+
+    `learnt` are addresses that its host's neighbour table had of its interfaces, by MAC.
+    """
 
     what: Seen = Seen.UNKNOWN
     at: str | None = None
     boot_id: str | None = None
     generation: int | None = None
+    learnt: dict[str, tuple[str, ...]] = {}
 
 
 class OperationRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

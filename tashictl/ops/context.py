@@ -13,7 +13,7 @@ from tashictl.model.inventory import Inventory
 from tashictl.model.settings import Settings
 from tashictl.model.state import State
 from tashictl.planning import quarantine
-from tashictl.planning.request import Picture
+from tashictl.planning.wishes import Picture
 
 
 class Context(Struct, frozen=True, kw_only=True):
@@ -37,13 +37,15 @@ class Context(Struct, frozen=True, kw_only=True):
         """The cluster as `state` and the inventory have it."""
         return snapshot(state, self.inventory, self.settings.qemu.reserved_memory_mib)
 
-    def picture(self, state: State, now: str) -> Picture:
-        """What a request is held against at `now`, ISO-8601 UTC."""
+    def picture(self, state: State, now: str, turn: int = 0) -> Picture:
+        """What a request is held against at `now`, ISO-8601 UTC; `turn` as in the picture."""
         return Picture(
             cluster=self.cluster(state),
             inventory=self.inventory,
             settings=self.settings,
             quarantine=quarantine.in_force(state, now),
+            deferred=tuple(state.deferred.values()),
+            turn=turn,
         )
 
     def host(self, state: State, name: str) -> Host:

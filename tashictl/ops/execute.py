@@ -12,11 +12,12 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from tashictl.errors import TashiError
 from tashictl.model.operation import Begun, Pivoted, StepEnded
 from tashictl.model.script import Reply, Script
 from tashictl.model.settings import TashictlSettings
 from tashictl.model.steps import Batch, Fence, Plan, PutSeed, Step, StepClass, batches
-from tashictl.ops import answers, monitor, seeding
+from tashictl.ops import answers, monitor, naming, seeding
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import Journal, World
 from tashictl.planning import paths, scripts, summary
@@ -257,6 +258,8 @@ class Execution:
         if isinstance(step, PutSeed):
             seeding.send(self.world, self.context, step, lambda: self.step_began(step))
             data: dict[str, str] = {}
+        elif isinstance(step, naming.NamesStep):
+            data = self._at_a_server(step, index)
         else:
             data = monitor.carry_out(
                 self.world, self.context, step, lambda moment: self._fault(step, moment)
@@ -274,6 +277,16 @@ class Execution:
         )
         self.journal.note(*self._passed(step, ended))
         self.tell(step, data, "")
+
+    def _at_a_server(self, step: naming.NamesStep, index: int) -> dict[str, str]:
+        try:
+            return naming.carry_out(
+                self.world, self.context, step, lambda moment: self._fault(step, moment)
+            )
+        except TashiError as error:
+            if naming.is_unsent(error):
+                self.unsent.add(index)
+            raise
 
     def _passed(self, step: Step, ended: StepEnded) -> list[StepEnded | Pivoted]:
         """What is written down of a step that was answered: past the pivot we only go on."""

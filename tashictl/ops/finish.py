@@ -25,7 +25,7 @@ from tashictl.ops.context import iso
 from tashictl.ops.execute import Execution, lock_wait_s, may_begin_s
 from tashictl.ops.ports import Journal, Transaction, World
 from tashictl.planning import create as create_plan
-from tashictl.planning import drift, ports
+from tashictl.planning import drift, ports, quarantine
 
 PORT_TAKEN = "E-CHECKPORT"
 INTERRUPTED = "interrupted"  # why an operation is taken back whose process ended before it did
@@ -128,9 +128,9 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
         taken_back(tx, vm, reason)
         if isinstance(error, TashiError) and error.code == PORT_TAKEN:
             _note_port(tx, vm)
-        if undo:
+        if any(step.scripted for step in undo):
             met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
-        elif isinstance(error, Unreachable):
+        elif isinstance(error, Unreachable) and error.host == vm.host:
             missed(tx, vm.host, execution.ids.operation)
         else:  # the host refused it, or was not asked at all
             _saw(tx, vm.host, execution.ids.operation)
@@ -175,10 +175,14 @@ def only_forward(execution: Execution, vm: Vm, plan: Plan) -> None:
 
 def gone(execution: Execution, vm: Vm) -> None:
     """Remove the record of a VM of which nothing is left, and end the operation."""
-    world = execution.world
+    world, context = execution.world, execution.context
     with world.store.closing_transaction() as tx:
         still_ours(tx.state, vm, execution.ids.operation)
         tx.remove_vm(vm.id)
+        for kept in quarantine.resting(
+            vm, context.inventory.networks, context.settings, world.clock.now()
+        ):
+            tx.put_quarantine(kept)
         met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
     seeding.forget(world, vm)
     end(execution, Status.DONE, "")

@@ -12,9 +12,11 @@ from msgspec import Struct
 from tashictl.model.host import HostConfig
 from tashictl.model.operation import Entry, Header, JournalView
 from tashictl.model.script import HostKey, Reply, Script, SweepStats
+from tashictl.ops.ports_names import Names
 from tashictl.ops.ports_seeds import Seeds
 from tashictl.ops.ports_store import Store as Store
 from tashictl.ops.ports_store import Transaction as Transaction
+from tashictl.ops.ports_stream import Stream as Stream
 
 
 class Clock(Protocol):
@@ -58,22 +60,6 @@ class Who(Protocol):
 
     def controller(self) -> str:
         """user@machine, for journals and hosts."""
-        ...
-
-
-class Stream(Protocol):
-    """A two-way byte stream to a socket on a host."""
-
-    def send(self, data: bytes) -> None:
-        """Send all of `data`; raises Unreachable."""
-        ...
-
-    def receive(self, deadline_s: float) -> bytes:
-        """Some bytes, b"" at the end; raises Unreachable past `deadline_s` (monotonic)."""
-        ...
-
-    def close(self) -> None:
-        """End the stream; never raises."""
         ...
 
 
@@ -335,3 +321,4 @@ class World(Struct, frozen=True, kw_only=True):
     faults: Faults
     report: Report
     seeds: Seeds
+    names: Names

@@ -10,10 +10,11 @@ from tashictl.model.host import HostRecord
 from tashictl.model.image import Image
 from tashictl.model.state import State
 from tashictl.model.vm import Vm
+from tashictl.ops.ports_names import DeferredTable
 from tashictl.ops.ports_rebuild import QuarantineTable
 
 
-class Transaction(QuarantineTable, Protocol):
+class Transaction(QuarantineTable, DeferredTable, Protocol):
     """A locked read-decide-write on the state, committed when its block ends well."""
 
     @property

@@ -94,7 +94,9 @@ def _claim(
             raise refusal
         operation = new_operation(world, tx, asked.kind)
         vm = replace(current, operation=operation)
-        plan = power.plan(vm, asked.kind, context.settings, asked.timeout_s)
+        plan = power.plan(
+            vm, asked.kind, context.settings, context.inventory.networks, asked.timeout_s
+        )
         opening = Opening(operation=operation, target=vm.name, plan=plan, vm=vm)
         execution = open_operation(world, context, tx, opening, stack)
         tx.put_vm(vm)

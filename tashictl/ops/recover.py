@@ -271,9 +271,10 @@ def _lost(world: World, context: Context, state: State, vm: Vm) -> Journal:
     operation = vm.operation
     assert operation is not None
     if operation.kind is OperationKind.DESTROY:
-        plan = destroy_plan.plan(vm, context.settings)
+        plan = destroy_plan.plan(vm, context.settings, context.inventory.networks)
     elif operation.kind in powering.KINDS:
-        plan = power.plan(vm, operation.kind, context.settings, power.SHUTDOWN_TIMEOUT_S)
+        networks = context.inventory.networks
+        plan = power.plan(vm, operation.kind, context.settings, networks, power.SHUTDOWN_TIMEOUT_S)
     elif operation.kind is OperationKind.ADOPT:
         plan = adopt_plan.begin(vm, context.settings)
     else:

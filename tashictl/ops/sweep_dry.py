@@ -40,7 +40,7 @@ def _plan(
         return (), state
     match repair.kind:
         case RepairKind.CLEAR | RepairKind.FORGET:
-            return destroy_plan.plan(vm, context.settings), state
+            return destroy_plan.plan(vm, context.settings, context.inventory.networks), state
         case RepairKind.RESTART:
             started = iso(world.clock.now())
             operation = OperationRef(id=number, kind=OperationKind.START, started=started)

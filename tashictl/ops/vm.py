@@ -25,9 +25,9 @@ from tashictl.ops.begin import Opening, new_operation, open_operation, refuse_st
 from tashictl.ops.context import Context, iso
 from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Transaction, World
+from tashictl.planning import addressing, machine, placement, ports, qemu_hints, quarantine, request
 from tashictl.planning import create as create_plan
 from tashictl.planning import destroy as destroy_plan
-from tashictl.planning import machine, placement, ports, qemu_hints, quarantine, request
 from tashictl.planning.placement import Decision, Want
 from tashictl.planning.request import RawVm
 
@@ -58,8 +58,11 @@ class NewIds(Struct, frozen=True, kw_only=True):
 def draft(world: World, context: Context, state: State, raw: RawVm, ids: NewIds) -> Draft:
     """Decide what `vm create` does against `state`; raises all problems at once, or NoCapacity."""
     wish, problems = request.read(raw)
-    macs: Iterator[str] = iter(world.dice.mac, "")
-    spec, more = request.check(wish, context.picture(state, iso(world.clock.now())), macs)
+    macs: Iterator[str] = (
+        addressing.own_mac(m, context.settings) for m in iter(world.dice.mac, "")
+    )
+    picture = context.picture(state, iso(world.clock.now()), turn=ids.vm - 1)
+    spec, more = request.check(wish, picture, macs)
     raise_all([*problems, *more])
     vm = Vm(
         id=ids.vm,
@@ -283,7 +286,7 @@ def destroy(world: World, context: Context, name: str, decided: Vm | None = None
 def _claim_destroy(
     world: World, context: Context, vm: Vm, stack: ExitStack
 ) -> tuple[Execution | None, Plan]:
-    plan = destroy_plan.plan(vm, context.settings)
+    plan = destroy_plan.plan(vm, context.settings, context.inventory.networks)
     with world.store.transaction() as tx:
         refuse_stale(tx.state)
         seeding.tidy(world, tx.state)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from tashictl.model.settings import Settings
+
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 # A MAC at the end has six parts with colons; an IPv6 address stands in brackets.
 _NIC = re.compile(
@@ -48,3 +50,15 @@ def check_mac(text: str) -> str:
     if int(mac[:2], 16) & 1:
         raise ValueError(f"{text!r} is a multicast address")
     return mac
+
+
+def own_mac(by_chance: str, settings: Settings) -> str:
+    """A MAC of the cluster: macPrefix, then a byte of the cluster's id, the rest by chance.
+
+    Two clusters on one wire so differ in a byte, most of the time; a prefix of four bytes leaves
+    that byte out. `by_chance` is a whole random MAC, of which the end is used.
+    """
+    head = settings.tashictl.mac_prefix.split(":")
+    if len(head) == 3 and settings.tashictl.cluster_id:
+        head.append(settings.tashictl.cluster_id[:2])
+    return ":".join((*head, *by_chance.split(":")[len(head) :]))

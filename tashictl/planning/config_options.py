@@ -22,6 +22,8 @@ class Kind(Enum):
     CHOICE = "one of"
     CLASS = "name of a class, its last part counts"
     VERSIONS = "versions, by commas"
+    NAMES = "domain names, by commas"
+    MAC_PREFIX = "three or four bytes of a MAC"
     SERVER = "host, or host port"
     PATH = "absolute path on the hosts"
     FILE = "path on the controller"
@@ -62,6 +64,7 @@ _NIC_MODELS = (
     *("virtio", "virtio-net", "virtio-net-pci", "e1000", "e1000e"),
     *("rtl8139", "pcnet", "ne2k_pci", "vmxnet3"),
 )
+_HMACS = ("hmac-md5", "hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 _NO_DAEMON = "there is no daemon; hosts are reached over SSH"
 _INVENTORY = "hosts and networks are in the inventory; kept as it is for config convert"
 
@@ -103,6 +106,7 @@ OPTIONS: tuple[Option, ...] = (
             ("stepTimeout", "tashictl.step_timeout_s", _K.SECONDS, "one batch on a host"),
             ("runDir", "tashictl.run_dir", _K.PATH, "gone at reboot"),
             ("libDir", "tashictl.lib_dir", _K.PATH, ""),
+            ("macPrefix", "tashictl.mac_prefix", _K.MAC_PREFIX, "what MACs begin with"),
             ("etcDir", "tashictl.etc_dir", _K.PATH, "where `qemu-ifup.<network>` lies"),
             (
                 "sshPorts",
@@ -286,9 +290,24 @@ OPTIONS: tuple[Option, ...] = (
             ("dhcpKeyName", "dhcp.key_name", _K.TEXT, ""),
             ("dhcpSecretKey", "dhcp.secret_key", _K.SECRET, "base64"),
             ("quarantine", "dhcp.quarantine_s", _K.SECONDS, "of addresses unaccounted for"),
+            ("leaseTime", "dhcp.lease_s", _K.SECONDS, "a freed address rests for it and dnsExpire"),
+            ("dnsZones", "dns.zones", _K.NAMES, "forward and reverse; default: asked for"),
+            ("dnsTimeout", "dns.timeout_s", _K.SECONDS, "of one message"),
+            ("dhcpTimeout", "dhcp.timeout_s", _K.SECONDS, "of one request"),
+            ("probeAddresses", "dhcp.probe", _K.BOOL, "ask on the wire before one is used"),
+            ("dhcpLeases", "dhcp.leases_file", _K.PATH, "on the server, for `audit`"),
+            ("dhcpConf", "dhcp.conf_file", _K.PATH, "on the server, for `net verify`"),
+            ("dnsmasqHost", "dhcp.dnsmasq_host", _K.TEXT, "a host of the inventory"),
+            ("dnsmasqHostsDir", "dhcp.dnsmasq_leases_dir", _K.PATH, "its dhcp-hostsdir"),
+            ("dnsmasqNamesDir", "dhcp.dnsmasq_names_dir", _K.PATH, "its hostsdir; default: none"),
+            ("dnsmasqPidFile", "dhcp.dnsmasq_pid_file", _K.PATH, ""),
             ("ipRange<n>", "ip_ranges", _K.RANGE, "of the network with that id"),
         ),
     ),
+    _choice("DhcpDns", "dns", "dns.policy", "required", "deferred"),
+    _choice("DhcpDns", "dhcp", "dhcp.policy", "required", "deferred"),
+    _choice("DhcpDns", "dnsKeyAlgorithm", "dns.key_algorithm", *_HMACS),
+    _choice("DhcpDns", "dhcpKeyAlgorithm", "dhcp.key_algorithm", *_HMACS),
     Option(
         section="DhcpDns",
         name="dnsServer",

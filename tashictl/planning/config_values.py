@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from tashictl.model import units
+from tashictl.model import names, units
 from tashictl.model.settings import IpRange, PortRange, Secret, Server
 from tashictl.planning.config_options import Kind, Option
 from tashictl.planning.nearest import suggestion
@@ -136,6 +136,23 @@ def _versions(_: Option, text: str) -> tuple[str, ...]:
     return found
 
 
+def _names(_: Option, text: str) -> tuple[str, ...]:
+    found = tuple(part.strip().rstrip(".").lower() for part in text.split(",") if part.strip())
+    for name in found:
+        if not names.is_domain(name):
+            raise ValueError(f"{name!r} is no domain name")
+    return found
+
+
+def _mac_prefix(_: Option, text: str) -> str:
+    prefix = text.lower()
+    if re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){2,3}", prefix) is None:
+        raise ValueError(f"{text!r} is not three or four bytes of a MAC address")
+    if int(prefix[:2], 16) & 1:
+        raise ValueError(f"{text!r} is multicast")
+    return prefix
+
+
 def _server(option: Option, text: str) -> Server:
     host, *rest = text.split()
     port = rest[0] if len(rest) == 1 else str(option.port) if not rest else ""
@@ -209,6 +226,8 @@ _READERS: dict[Kind, Callable[[Option, str], Value]] = {
     Kind.CHOICE: _choice,
     Kind.CLASS: _class,
     Kind.VERSIONS: _versions,
+    Kind.NAMES: _names,
+    Kind.MAC_PREFIX: _mac_prefix,
     Kind.SERVER: _server,
     Kind.PATH: _path,
     Kind.FILE: _text,

@@ -26,7 +26,7 @@ from tashictl.model.steps import (
     WriteManifest,
 )
 from tashictl.model.vm import Vm
-from tashictl.planning import manifest, paths, ports, qemu, render
+from tashictl.planning import manifest, paths, ports, qemu, register, render
 from tashictl.planning.net.layout import style_of
 
 
@@ -38,10 +38,12 @@ def plan(
     at = paths.at(host.name, vm.uuid, settings)
     cluster = settings.tashictl.cluster_id
     operation = vm.operation.id if vm.operation else 0
+    networks = tuple(networks)
+    text = manifest.text(vm, cluster, "creating", operation)
+    # First what other people's servers may refuse; the rest then travels in one script.
     steps: list[Step] = [
-        WriteManifest(
-            **at, phase="creating", manifest=manifest.text(vm, cluster, "creating", operation)
-        )
+        *register.steps(vm, host.name, networks, settings),
+        WriteManifest(**at, phase="creating", manifest=text),
     ]
     steps += _seed(vm, at, where.seed)
     for disk in vm.spec.disks:
@@ -158,5 +160,5 @@ def undo(plan: Plan, begun: Iterable[int]) -> Plan:
                 stopped = manifest.in_phase(text, "stopped")
                 found.append(WriteManifest(**at, phase="stopped", manifest=stopped))
             case _:
-                continue
+                found += [back] if (back := register.reverse(step)) is not None else []
     return tuple(found)

@@ -340,7 +340,8 @@ NETWORK_KEYS: tuple[Key, ...] = (
     _never_null(
         "dhcp",
         one_of("none", "isc-omapi", "dnsmasq", "kea"),
-        "none (default), isc-omapi, dnsmasq or kea",
+        "none, isc-omapi, dnsmasq or kea; default: isc-omapi where dhcpServer is set and the "
+        "network has a range, else none",
     ),
     _key("vxlan", number(1, 2**24 - 1), "network identifier; needs mode vxlan"),
     _never_null("default", boolean, "of a VM without --nic; at most one"),

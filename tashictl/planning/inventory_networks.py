@@ -170,9 +170,9 @@ def with_ranges(inventory: Inventory, settings: Settings) -> Inventory:
     """
     by_id = {r.network: r for r in settings.ip_ranges}
     networks = [
-        _ranged(n, by_id[n.id]) if n.id in by_id else n
+        _served(_ranged(n, by_id[n.id]) if n.id in by_id else n, settings)
         for n in inventory.networks
-    ]  # fmt: skip
+    ]
     raise_all(
         InvalidRequest(
             "E-CONFIG",
@@ -186,6 +186,15 @@ def with_ranges(inventory: Inventory, settings: Settings) -> Inventory:
         if field in ("range", "range6")
     )
     return replace(inventory, networks=tuple(networks))
+
+
+def _served(network: Network, settings: Settings) -> Network:
+    """Say how a network's guests get their addresses, where its file does not: Tashi's way."""
+    if network.dhcp:
+        return network
+    server = settings.dhcp.enabled and settings.dhcp.server is not None
+    ours = server and network.mode != "user" and (network.range or network.range6)
+    return replace(network, dhcp="isc-omapi" if ours else "none")
 
 
 def _ranged(network: Network, given: IpRange) -> Network:

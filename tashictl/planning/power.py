@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from tashictl.errors import Conflict, TashiError
+from tashictl.model.network import Network
 from tashictl.model.settings import Settings
 from tashictl.model.steps import AwaitExit, Plan, PressPowerButton, QmpCommand
 from tashictl.model.vm import OperationKind, Seen, TashiState, Vm, Wanted
@@ -92,7 +95,13 @@ def wrong_state(vm: Vm, kind: OperationKind) -> Conflict:
     )
 
 
-def plan(vm: Vm, kind: OperationKind, settings: Settings, timeout_s: int) -> Plan:
+def plan(
+    vm: Vm,
+    kind: OperationKind,
+    settings: Settings,
+    networks: Iterable[Network],
+    timeout_s: int,
+) -> Plan:
     """The steps on the VM's host; `timeout_s` is how long a guest may take to shut down."""
     assert vm.host is not None
     at = paths.at(vm.host, vm.uuid, settings)
@@ -101,6 +110,6 @@ def plan(vm: Vm, kind: OperationKind, settings: Settings, timeout_s: int) -> Pla
         act = ACTS[kind]
         leads_to = () if act.always else act.leads_to
         return (QmpCommand(**at, socket=socket, command=act.command, leads_to=leads_to),)
-    _, *removal = destroy.plan(vm, settings)
+    _, *removal = destroy.plan(vm, settings, networks)
     press = PressPowerButton(**at, socket=socket, timeout_s=timeout_s)
     return (press, AwaitExit(**at), *removal)

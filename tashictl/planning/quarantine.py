@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
+from tashictl.model.network import Network
+from tashictl.model.settings import Settings
 from tashictl.model.state import Quarantined, State
-from tashictl.model.vm import NicSpec
+from tashictl.model.vm import NicSpec, Vm
+from tashictl.planning import naming
 
 _ISO = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -25,7 +30,25 @@ def of(nics: Iterable[NicSpec], now: datetime, seconds: float, why: str) -> list
     """The addresses of some interfaces, for `seconds` from `now` on."""
     until = (now + timedelta(seconds=seconds)).strftime(_ISO)
     return [
-        Quarantined(network=nic.network, ip=nic.ip, until=until, why=why)
+        Quarantined(network=nic.network, ip=address, until=until, why=why)
         for nic in nics
-        if nic.ip is not None
+        for address in nic.addresses
     ]
+
+
+def resting(
+    vm: Vm, networks: Iterable[Network], settings: Settings, now: datetime
+) -> list[Quarantined]:
+    """The addresses of a VM that is gone, for as long as anybody may still take them for its own.
+
+    That is the longest lease where DHCP had them, and the time to live of its records in DNS.
+    """
+    seconds = 0.0
+    if naming.dhcp_entries(vm, networks, settings):
+        seconds += settings.dhcp.lease_s
+    if naming.dns_entries(vm, settings):
+        seconds += settings.dns.expire_s
+    if not seconds:
+        return []
+    why = f"{vm.name} had it, and is gone"
+    return [replace(kept, resting=True) for kept in of(vm.spec.nics, now, seconds, why)]

@@ -83,7 +83,7 @@ def content(state: State) -> bytes:
 def _pieces(state: State) -> Iterator[bytes]:
     """The JSON of a state, its keys in order; in pieces, since the whole is larger than a sweep."""
     tables = {"meta": state.meta, "hosts": state.hosts, "images": state.images}
-    tables["quarantine"] = state.quarantine
+    tables |= {"quarantine": state.quarantine, "deferred": state.deferred}
     yield _encoded(tables)[:-1] + b',"vms":{'
     comma = b""
     for vm_id, vm in sorted((str(vm_id), vm) for vm_id, vm in state.vms.items()):
@@ -140,7 +140,7 @@ def digest(state: State) -> str:
         sha.update(comma + _encoded(kept))
         comma = b","
     hosts = [(h.id, h.name, h.state, h.reserved_for, h.notes) for h in _by_key(state.hosts)]
-    others = (hosts, _by_key(state.images), _by_key(state.quarantine))
+    others = (*(hosts, _by_key(state.images), _by_key(state.quarantine), _by_key(state.deferred)),)
     sha.update(b"]," + _encoded(others)[1:])
     return sha.hexdigest()[:16]
 

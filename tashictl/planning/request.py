@@ -9,12 +9,9 @@ from msgspec import Struct
 from tashictl.errors import Conflict, InvalidRequest, TashiError
 from tashictl.model import names, units
 from tashictl.model.cluster import Cluster
-from tashictl.model.inventory import Inventory
-from tashictl.model.network import Network
-from tashictl.model.settings import Settings
-from tashictl.model.state import Quarantined
-from tashictl.model.vm import DiskSpec, NicSpec, VmSpec
-from tashictl.planning import addressing, cloudinit, ports, qemu
+from tashictl.model.vm import DiskSpec, VmSpec
+from tashictl.planning import addressing, cloudinit, naming, nics, qemu
+from tashictl.planning.wishes import NicWish, Picture, VmRequest, nearest
 
 
 class RawVm(Struct, frozen=True, kw_only=True):
@@ -31,27 +28,6 @@ class RawVm(Struct, frozen=True, kw_only=True):
     count: str | None = None
     cloud_init: bytes | None = None  # user-data; may hold passwords
     ssh_keys: tuple[bytes, ...] = ()  # the contents of files of public keys
-
-
-class NicWish(Struct, frozen=True, kw_only=True):
-    """One ``--nic NET[:IP[:MAC]]``; `network` is a name, an id, or None for the default."""
-
-    network: str | None = None
-    ip: str | None = None
-    mac: str | None = None
-
-
-class VmRequest(Struct, frozen=True, kw_only=True):
-    """A VM as it was asked for, each part well formed, nothing looked up yet."""
-
-    name: str
-    disks: tuple[tuple[str, bool], ...]
-    nics: tuple[NicWish, ...]
-    cores: int
-    memory_mib: int
-    hints: dict[str, str]
-    host: str | None = None
-    user: str | None = None
 
 
 def read(raw: RawVm) -> tuple[VmRequest, list[TashiError]]:
@@ -143,16 +119,6 @@ def _hints(texts: Iterable[str], problems: list[TashiError]) -> Iterator[tuple[s
             yield key, value
 
 
-class Picture(Struct, frozen=True, kw_only=True):
-    """What a request is held against."""
-
-    cluster: Cluster
-    inventory: Inventory
-    settings: Settings
-    quarantine: tuple[Quarantined, ...] = ()  # what is in force
-    limits_from: str = ""
-
-
 def check(
     request: VmRequest, picture: Picture, macs: Iterator[str]
 ) -> tuple[VmSpec, list[TashiError]]:
@@ -172,10 +138,12 @@ def check(
         cores=request.cores,
         memory_mib=request.memory_mib,
         disks=tuple(_look_up_disks(request, picture, problems)),
-        nics=tuple(_look_up_nics(request, picture, macs, problems)),
+        nics=tuple(nics.look_up(request, picture, macs, problems)),
         hints=request.hints,
     )
     problems += qemu.problems(spec)
+    sub_domain = request.hints.get("subDomain", "")
+    problems += naming.problems(request.name, spec.nics, sub_domain, picture.cluster.vms)
     return spec, problems
 
 
@@ -200,7 +168,7 @@ def _hosts(request: VmRequest, picture: Picture) -> Iterator[TashiError]:
     for asked in (request.host, request.hints.get("targetHost")):
         if asked is not None and target_of(asked, picture.cluster) is None:
             yield InvalidRequest(
-                "E-HOST", f"no host {asked!r}", hint=_nearest(asked, known, "tashictl host list")
+                "E-HOST", f"no host {asked!r}", hint=nearest(asked, known, "tashictl host list")
             )
 
 
@@ -219,7 +187,7 @@ def _look_up_disks(
     for index, (name, persistent) in enumerate(request.disks):
         image = images.get(name)
         if image is None:
-            hint = _nearest(name, images, "tashictl image list")
+            hint = nearest(name, images, "tashictl image list")
             problems.append(InvalidRequest("E-IMAGE", f"no image {name!r}", hint=hint))
             continue
         if [n for n, _ in request.disks].count(name) > 1 and persistent:
@@ -247,101 +215,3 @@ def _disk_conflicts(name: str, persistent: bool, picture: Picture) -> Iterator[T
                     hint=f"tashictl vm show {vm.name}",
                 )
                 return
-
-
-def _look_up_nics(
-    request: VmRequest, picture: Picture, macs: Iterator[str], problems: list[TashiError]
-) -> Iterator[NicSpec]:
-    wishes = request.nics
-    if not wishes:
-        wishes = (NicWish(),)
-    seen: set[int] = set()
-    taken = {n.mac: vm.name for vm in picture.cluster.vms for n in vm.spec.nics}
-    for index, wish in enumerate(wishes):
-        network = _network(wish, picture, problems)
-        if network is None:
-            continue
-        if network.id in seen:
-            problems.append(
-                InvalidRequest("E-NIC", f"two interfaces on {network.name}: one per network")
-            )
-        if network.mode == ports.USER and wish.ip is not None:
-            problems.append(
-                InvalidRequest(
-                    "E-NIC",
-                    f"no address can be chosen on {network.name}",
-                    cause="its mode is user: QEMU itself gives the guest its address",
-                    hint=f"--nic {network.name}",
-                )
-            )
-        seen.add(network.id)
-        problems += _address_problems(wish.ip, network, picture)
-        if wish.mac in taken:
-            problems.append(
-                Conflict("E-MAC-IN-USE", f"{wish.mac} is the address of {taken[wish.mac]}")
-            )
-        mac = wish.mac or next(m for m in macs if m not in taken)
-        yield NicSpec(index=index, network=network.id, mac=mac, ip=wish.ip)
-
-
-def _address_problems(ip: str | None, network: Network, picture: Picture) -> Iterator[TashiError]:
-    """An address that is asked for lies in its network, and nobody else has it there."""
-    if ip is None:
-        return
-    cidr = network.cidr6 if ":" in ip else network.cidr
-    if cidr is not None and not addressing.inside(ip, cidr):
-        yield InvalidRequest(
-            "E-NIC",
-            f"{ip} is no address of {network.name}",
-            cause=f"its network is {cidr}",
-            hint=f"--nic {network.name}:ADDRESS, or without one",
-        )
-    for vm in picture.cluster.vms:
-        if any(nic.ip == ip and nic.network == network.id for nic in vm.spec.nics):
-            yield Conflict(
-                "E-ADDRESS-IN-USE",
-                f"{ip} is the address of {vm.name} on {network.name}",
-                hint=f"tashictl vm show {vm.name}",
-            )
-    for kept in picture.quarantine:
-        if (kept.network, kept.ip) == (network.id, ip):
-            yield Conflict(
-                "E-QUARANTINE",
-                f"{ip} on {network.name} is in quarantine until {kept.until}",
-                cause=kept.why,
-                hint=f"--nic {network.name}:OTHER; after that time it is free",
-            )
-
-
-def _network(wish: NicWish, picture: Picture, problems: list[TashiError]) -> Network | None:
-    inventory = picture.inventory
-    if wish.network is None:
-        network = inventory.default_network(picture.settings.cluster.default_network)
-        if network is None:
-            problems.append(
-                InvalidRequest(
-                    "E-NETWORK",
-                    "no default network",
-                    cause="none is flagged `default: true`, and there is not just one",
-                    hint="--nic NET",
-                )
-            )
-        return network
-    network = inventory.network(wish.network)
-    if network is None:
-        known = [n.name for n in inventory.networks]
-        hint = _nearest(wish.network, known, "the inventory's networks")
-        problems.append(InvalidRequest("E-NETWORK", f"no network {wish.network!r}", hint=hint))
-    return network
-
-
-def _nearest(name: str, known: Iterable[str], where: str) -> str:
-    """Up to four known names for the hint; those that share a beginning first."""
-    ranked = sorted(known, key=lambda k: (-_common(name, k), k))[:4]
-    return f"{', '.join(ranked)}   ({where})" if ranked else f"there is none   ({where})"
-
-
-def _common(a: str, b: str) -> int:
-    return next(
-        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
-    )

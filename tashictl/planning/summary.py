@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tashictl.model.steps import (
+    AddDhcp,
+    AddDns,
     AddTap,
     AdoptQemu,
     ArmNet,
@@ -36,7 +38,9 @@ from tashictl.model.steps import (
     PutSeed,
     QmpCommand,
     ReleaseHost,
+    RemoveDhcp,
     RemoveDir,
+    RemoveDns,
     RemoveFile,
     RemoveTap,
     RollbackNet,
@@ -150,6 +154,17 @@ def _of_a_setup(step: Step) -> str:
         case RollbackNet():
             return "go back now"
         case _:
+            return _of_names(step)
+
+
+def _of_names(step: Step) -> str:
+    match step:
+        case AddDhcp(entry=dhcp) | RemoveDhcp(entry=dhcp):
+            return f"{dhcp.name}, {dhcp.mac}, {', '.join(dhcp.addresses)}, by {dhcp.driver}"
+        case AddDns(entry=dns) | RemoveDns(entry=dns):
+            both = " and back" if dns.reverse else ""
+            return f"{dns.name} to {', '.join(dns.addresses)}{both}"
+        case _:
             return step.name
 
 
@@ -195,12 +210,29 @@ def _told_end(step: Step, data: Mapping[str, str], message: str) -> tuple[str, s
             return "qemu", f"pid {pid}, as it runs"
         case LetGo():
             return "folder", "removed; its QEMU runs on"
+        case AddDhcp() | AddDns() | RemoveDhcp() | RemoveDns():
+            return _told_names(step, data)
         case PlaceSeed(path=path):
             return "seed", f"{_last(path)}, cloud-init" + (", kept" if message else "")
         case ReleaseHost():
             return "host", message.splitlines()[-1] if message else "nothing is left there"
         case _:
             return None
+
+
+def _told_names(
+    step: AddDhcp | AddDns | RemoveDhcp | RemoveDns, data: Mapping[str, str]
+) -> tuple[str, str]:
+    waits = ", waits for its server" if "deferred" in data else ""
+    match step:
+        case AddDhcp(entry=dhcp):
+            return "dhcp", f"{dhcp.name} {', '.join(dhcp.addresses)}{waits}"
+        case AddDns(entry=dns):
+            return "dns", f"{dns.name} {', '.join(dns.addresses)}{waits}"
+        case RemoveDhcp(entry=dhcp):
+            return "dhcp", f"{dhcp.name} removed{waits}"
+        case RemoveDns(entry=dns):
+            return "dns", f"{dns.name} removed{waits}"
 
 
 def _last(path: str) -> str:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from tashictl.adapters.journals import FileJournals
 from tashictl.adapters.locks import FileLocks
 from tashictl.adapters.seed import FileSeeds
+from tashictl.adapters.sim.names import NameTables, SimNames
 from tashictl.adapters.store.create import create
 from tashictl.adapters.store.tiny import TinyStore, TinyTransaction
 from tashictl.model.host import HostConfig, HostFacts, HostRecord
@@ -172,6 +173,7 @@ class Stage:
         self.faults = Faults(self.events)
         self.report = Report()
         self.trust = Trust()
+        self.tables = NameTables()
         self.world = ports.World(
             store=self.store,
             journals=self.journals,
@@ -185,6 +187,7 @@ class Stage:
             faults=self.faults,
             report=self.report,
             seeds=FileSeeds(f"{self.folder}/seeds"),
+            names=SimNames(self.tables),
         )
         names = [f"node{n}" for n in range(1, hosts + 1)]
         self.context = Context(

@@ -234,7 +234,7 @@ def test_the_plan_never_touches_the_qemu_and_is_taken_back_as_one() -> None:
 
 
 def test_no_plan_that_removes_it_names_its_disks() -> None:
-    steps = destroy.plan(adopted(), SETTINGS)
+    steps = destroy.plan(adopted(), SETTINGS, ())
 
     assert [s.name for s in steps] == ["KillQemu", "RemoveDir"]
     assert "/srv/a" not in repr(steps)

@@ -164,7 +164,7 @@ def test_the_undo_of_everything_is_the_destroy() -> None:
     undone = create.undo(PLAN, range(len(PLAN)))
 
     assert [s.name for s in undone] == ["KillQemu", "RemoveTap", "RemoveTap", "RemoveDir"]
-    assert set(undone) == set(destroy.plan(VM, SETTINGS))
+    assert set(undone) == set(destroy.plan(VM, SETTINGS, ()))
 
 
 def test_the_undo_is_newest_first_and_only_of_what_was_begun() -> None:

@@ -96,5 +96,5 @@ def test_a_user_network_has_no_tap_and_no_script_and_its_port_is_checked_before_
     check = next(i for i, s in enumerate(plan) if isinstance(s, CheckPort))
     assert plan[check] == replace(plan[check], port=22001)
     assert isinstance(plan[check + 1], StartQemu)
-    gone = destroy.plan(made, SETTINGS)
+    gone = destroy.plan(made, SETTINGS, ())
     assert [s.tap for s in gone if isinstance(s, RemoveTap)] == ["tashi1.1"]

@@ -25,6 +25,7 @@ from tashictl.adapters.journals import FileJournals
 from tashictl.adapters.locks import FileLocks, FileSweepLocks
 from tashictl.adapters.sim.faults import FaultPoints, Injector, Killed, Moment, Planned
 from tashictl.adapters.sim.host import File, SimHost
+from tashictl.adapters.sim.names import NameTables, SimNames
 from tashictl.adapters.sim.remote import Network
 from tashictl.adapters.sim.script import Run
 from tashictl.adapters.sim.timeline import Timeline
@@ -70,6 +71,7 @@ class Cluster:
         self.disk_full = False
         self.store_of: Callable[[FileLocks], Any] = self._tiny_store
         self.seeds: dict[str, bytes] = {}
+        self.names = NameTables()
         # By uuid the host, path and very file of a disk that must not go.
         self.kept: dict[str, tuple[SimHost, str, File]] = {}
         self.commits = Commits(self.watch, self.network.hosts)
@@ -162,6 +164,7 @@ class Controller(Verbs):
             faults=FaultPoints(self.moment, split_at),
             report=self.report,
             seeds=SimSeeds(cluster.seeds, self.alive),
+            names=SimNames(cluster.names),
         )
         self.round: Round | None = None
         self.books = Books(

@@ -46,6 +46,7 @@ def create(folder: str, cluster: str, ladder: Ladder = LADDER) -> None:
 def _empty(cluster: str, ladder: Ladder) -> bytes:
     meta = Meta(schema=ladder.schema, min_writer=ladder.min_writer, cluster=cluster)
     tables = {"meta": {META_ID: meta}, "vms": {}, "hosts": {}, "images": {}, "quarantine": {}}
+    tables["deferred"] = {}
     return sealed(msgspec.json.encode(tables), ladder.schema, ladder.min_writer)
 
 

@@ -27,6 +27,7 @@ from tashictl.adapters.store.upgrade import LADDER, Ladder, Tables
 from tashictl.errors import InvalidRequest, NotPermitted, OperationFailed
 from tashictl.model.host import HostRecord
 from tashictl.model.image import Image
+from tashictl.model.naming import Deferred
 from tashictl.model.state import Meta, Quarantined, State
 from tashictl.model.vm import Vm
 
@@ -58,6 +59,7 @@ class Body(Struct, frozen=True, kw_only=True):
     hosts: dict[int, HostRecord] = {}
     images: dict[int, Image] = {}
     quarantine: dict[int, Quarantined] = {}
+    deferred: dict[int, Deferred] = {}
 
 
 _BODY = msgspec.json.Decoder(Body)
@@ -77,6 +79,7 @@ class Stored(Struct, frozen=True, kw_only=True):
     host_ids: dict[str, int]
     image_ids: dict[str, int]
     quarantine_ids: dict[str, int] = {}
+    deferred_ids: dict[str, int] = {}
     tables: Tables | None = None
     others: bytes = b""
 
@@ -152,10 +155,12 @@ def parse(raw: bytes, path: str, ladder: Ladder = LADDER, known: Stored | None =
             hosts={host.name: host for host in decoded.hosts.values()},
             images={image.name: image for image in decoded.images.values()},
             quarantine={found.key: found for found in decoded.quarantine.values()},
+            deferred={found.key: found for found in decoded.deferred.values()},
         ),
         host_ids={host.name: key for key, host in decoded.hosts.items()},
         image_ids={image.name: key for key, image in decoded.images.items()},
         quarantine_ids={found.key: key for key, found in decoded.quarantine.items()},
+        deferred_ids={found.key: key for key, found in decoded.deferred.items()},
         tables=tables,
         others=others,
     )

@@ -29,12 +29,14 @@ from tashictl.adapters.store.upgrade import LADDER, Ladder
 from tashictl.errors import InvalidRequest, OperationFailed
 from tashictl.model.host import HostRecord
 from tashictl.model.image import Image
+from tashictl.model.naming import Deferred
 from tashictl.model.state import Meta, Quarantined, State
 from tashictl.model.vm import Vm
 
 _AT_ONCE = 4000
-_NAMED = ("hosts", "images", "quarantine")  # tables whose documents have ids of their own
-_T = TypeVar("_T", Meta, Vm, HostRecord, Image, Quarantined)
+# Tables whose documents have ids of their own.
+_NAMED = ("hosts", "images", "quarantine", "deferred")
+_T = TypeVar("_T", Meta, Vm, HostRecord, Image, Quarantined, Deferred)
 
 
 class TinyStore:
@@ -239,6 +241,15 @@ class TinyTransaction:
         """Give an address free if it is in quarantine."""
         self._replace(quarantine=_without(self._state.quarantine, key))
 
+    def put_deferred(self, work: Deferred) -> None:
+        """Add or replace what waits for a server, by its entry; raises as `put_vm`."""
+        kept = _storable(work, work.key)
+        self._replace(deferred={**self._state.deferred, kept.key: kept})
+
+    def remove_deferred(self, key: str) -> None:
+        """Nothing waits of this entry any more."""
+        self._replace(deferred=_without(self._state.deferred, key))
+
     def seal(self) -> tuple[bytes, Iterable[bytes]] | None:
         """The seal and the body (in pieces) of the new file, or None when nothing was changed.
 
@@ -275,6 +286,7 @@ class TinyTransaction:
             host_ids=kept["hosts"],
             image_ids=kept["images"],
             quarantine_ids=kept["quarantine"],
+            deferred_ids=kept["deferred"],
             others=self._others,
         )
 
@@ -284,6 +296,7 @@ class TinyTransaction:
             "hosts": self._stored.host_ids,
             "images": self._stored.image_ids,
             "quarantine": self._stored.quarantine_ids,
+            "deferred": self._stored.deferred_ids,
         }
         return _numbered(old[table], getattr(self._state, table))
 

@@ -47,4 +47,13 @@ def _from_2(tables: Tables) -> Tables:
     return {**tables, "quarantine": {}}
 
 
-LADDER = Ladder(schema=STATE_SCHEMA, min_writer=MIN_WRITER, upgrades={1: _from_1, 2: _from_2})
+def _from_3(tables: Tables) -> Tables:
+    """4 added what waits for a server of names, which an older version would forget."""
+    return {**tables, "deferred": {}}
+
+
+LADDER = Ladder(
+    schema=STATE_SCHEMA,
+    min_writer=MIN_WRITER,
+    upgrades={1: _from_1, 2: _from_2, 3: _from_3},
+)

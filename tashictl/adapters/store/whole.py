@@ -92,5 +92,6 @@ def _whole(state: State) -> bytes:
         "hosts": dict(enumerate(state.hosts.values(), 1)),
         "images": dict(enumerate(state.images.values(), 1)),
         "quarantine": dict(enumerate(state.quarantine.values(), 1)),
+        "deferred": dict(enumerate(state.deferred.values(), 1)),
     }
     return sealed(msgspec.json.encode(tables), LADDER.schema, LADDER.min_writer)

@@ -1,0 +1,1 @@
+"""DHCP servers: ISC dhcpd by OMAPI."""

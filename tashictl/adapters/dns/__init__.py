@@ -1,0 +1,1 @@
+"""DNS: dynamic updates (RFC 2136), transfers (RFC 5936), and the keys that sign them."""

@@ -1,0 +1,42 @@
+"""Steps that happen at the servers of names and addresses; `host` is where the VM is.
+
+They carry no fence, and need none: every one looks at what is there and whose it is, within one
+atomic request of the server where it has such.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tashictl.model.naming import DhcpEntry, DnsEntry
+from tashictl.model.steps_base import HostStep, StepClass
+
+
+class AddDhcp(HostStep, frozen=True, kw_only=True, tag=True):
+    """Register an interface with the DHCP server of its network, if it is free or ours."""
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    scripted: ClassVar[bool] = False
+    entry: DhcpEntry
+
+
+class AddDns(HostStep, frozen=True, kw_only=True, tag=True):
+    """Register a name and its addresses in the forward and reverse zones, if free or ours."""
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    scripted: ClassVar[bool] = False
+    entry: DnsEntry
+
+
+class RemoveDns(HostStep, frozen=True, kw_only=True, tag=True):
+    """Remove from DNS what carries the entry's mark: those values, and nothing else."""
+
+    scripted: ClassVar[bool] = False
+    entry: DnsEntry
+
+
+class RemoveDhcp(HostStep, frozen=True, kw_only=True, tag=True):
+    """Remove an interface from the DHCP server of its network, if it carries the entry's mark."""
+
+    scripted: ClassVar[bool] = False
+    entry: DhcpEntry
