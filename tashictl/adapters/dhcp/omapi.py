@@ -11,6 +11,8 @@ Found by trying dhcpd 4.4.3-P1, and what this rests on:
   up just before and whose mark is ours (`omapi_host`).
 - A group is kept only with a statement in it: without one, dhcpd forgets the group of each host at
   its next start. An empty text of statements, of a group or a host, kills dhcpd at once.
+- A wrong secret is seen only when something is asked: each operation begins with a lookup, so that
+  it shows before a change.
 - Of two hosts with one address both are taken: the database keeps addresses apart.
 """
 
@@ -42,7 +44,6 @@ _ONE = struct.pack("!I", 1)
 _ETHERNET = (b"hardware-type", _ONE)
 # It never holds for a host: a statement that does nothing, and keeps the group.
 _GROUP_STATEMENT = b'if not known { log (debug, "tashictl"); }'
-_PROBE = b"tashictl-probe"
 _MAX_NAME = 255
 _TRIES = 2  # the second where another was quicker
 
@@ -187,17 +188,13 @@ class OmapiServer:
                 raise self._denied(str(denied)) from denied
 
     def _connect(self) -> Wire:
-        settings = self._settings
         key = self._key()
         channel = self._channel()
         try:
-            wire = Wire(channel, key, settings.timeout_s)
-            # The server looks at the secret only when something is asked.
-            wire.ask(_open(b"host", (b"name", _PROBE)))
+            return Wire(channel, key, self._settings.timeout_s)
         except (Lost, Nonsense, Denied):
             channel.close()
             raise
-        return wire
 
     def _channel(self) -> Channel:
         if self._through is not None:
