@@ -6,6 +6,7 @@ BIND and dhcpd are on a host of the lab, at the addresses of Tashi's guide.
 from __future__ import annotations
 
 import fcntl
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ DOMAIN = "bigdata.research.intel-research.net"
 SERVER = "172.16.0.5"
 NETWORK = "172.16.0.0/16"
 BOOT_S = 90.0
+KILLED = -signal.SIGKILL
 INVENTORY = """
 networks:
   - {id: 999, name: cluster, bridge: vmbr, default: true, cidr: 172.16.0.0/16, dns: [172.16.0.5]}
@@ -272,3 +274,30 @@ def _await(log: Path, wanted: str) -> None:
 def _console(lab: Lab, vm: dict[str, Any]) -> Path:
     folder = Path(vm["disks"][0]["path"]).parent
     return lab.host(vm["host"]).root / str(folder).lstrip("/") / "console.log"
+
+
+@pytest.mark.parametrize(
+    "point", ["AddDhcp:before", "AddDhcp:after", "AddDns:sent", "AddDns:after"]
+)
+def test_a_creation_that_is_killed_at_a_server_is_taken_back_by_the_next_sweep(
+    site: Site, point: str
+) -> None:
+    argv = ("vm", "create", "web9", "--disk", invariants.IMAGE)
+    done = site.tashictl.run(*argv, check=False, env={"TASHICTL_FAULT": f"{point}:kill"})
+    assert done.rc == KILLED, done
+    site.tashictl.run("sweep", "--quiet", check=False)
+    assert site.tashictl.run("vm", "list", "-o", "json").json() == []
+    assert site.nothing_is_left()
+
+
+@pytest.mark.parametrize("point", ["RemoveDns:before", "RemoveDns:after", "RemoveDhcp:after"])
+def test_a_removal_that_is_killed_at_a_server_goes_on_with_the_next_sweep(
+    site: Site, point: str
+) -> None:
+    site.create("web10")
+    argv = ("vm", "destroy", "web10", "-y")
+    done = site.tashictl.run(*argv, check=False, env={"TASHICTL_FAULT": f"{point}:kill"})
+    assert done.rc == KILLED, done
+    site.tashictl.run("sweep", "--quiet", check=False)
+    assert site.tashictl.run("vm", "list", "-o", "json").json() == []
+    assert site.nothing_is_left()
