@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import pypureomapi
 import pytest
 
 from tests.live import invariants
@@ -36,7 +35,7 @@ from tests.live.lab.bind import Bind
 from tests.live.lab.client import Client
 from tests.live.lab.dhcpd import Dhcpd
 from tests.live.lab.hosts import Lab
-from tests.live.lab.place import On, Space
+from tests.live.lab.place import HERE, On, Space
 from tests.live.lab.tsig import Key
 folder, key = Path(sys.argv[1]), Key.generate("tashi")
 space, lab = Space(), Lab(1)
@@ -49,9 +48,10 @@ servers += [Dhcpd(Path("/srv/dhcpd"), key, at=host, device="vmbr")]
 for server in servers:
     server.start()
 guest = Client(space, "lan", "02:16:00:00:00:01")
+space.plug(HERE, lab.wiring.vm_bridge)
 space.way_in(53)
 pids = [server.pid for server in servers] + [space.net_pid, guest.net_pid, space._ways[0].pid]
-print(lab.id, *pids, flush=True)
+print(lab.id, space._plugs[0][1], *pids, flush=True)
 time.sleep(600)
 """
 
@@ -76,18 +76,6 @@ def space() -> Iterator[Space]:
         yield made
 
 
-def add_host(dhcpd: Dhcpd, name: str, mac: str, address: str) -> None:
-    said = dhcpd.omshell(
-        "new host",
-        f'set name = "{name}"',
-        f"set hardware-address = {mac}",
-        "set hardware-type = 1",
-        f"set ip-address = {address}",
-        "create",
-    )
-    assert "hardware-type = 00:00:00:01" in said, said
-
-
 @pytest.mark.parametrize("algorithm", ["hmac-md5", "hmac-sha256"])
 def test_a_guest_gets_its_address_and_its_name_and_both_ways_of_dig_agree(
     space: Space, tmp_path: Path, algorithm: str
@@ -98,7 +86,7 @@ def test_a_guest_gets_its_address_and_its_name_and_both_ways_of_dig_agree(
         Dhcpd(tmp_path / "dhcpd", key, at=space, options={"interface-mtu": "1400"}) as dhcpd,
         Client(space, "lan", MAC) as guest,
     ):
-        add_host(dhcpd, "vm1", MAC, ADDRESS)
+        dhcpd.add_host("vm1", MAC, ADDRESS)
         bind.put("cloud.test", f"vm1 60 A {ADDRESS}")
         bind.put(NETWORK, "7.7 60 PTR vm1.cloud.test.")
 
@@ -132,7 +120,7 @@ def test_a_dhcp_server_that_is_killed_or_frozen_knows_its_hosts_later(
     space: Space, tmp_path: Path, key: Key
 ) -> None:
     with Dhcpd(tmp_path, key, at=space) as dhcpd, Client(space, "lan", MAC) as guest:
-        add_host(dhcpd, "vm1", MAC, ADDRESS)
+        dhcpd.add_host("vm1", MAC, ADDRESS)
         dhcpd.kill()
         assert guest.lease(tries=1) is None
         dhcpd.start()
@@ -149,13 +137,7 @@ def test_an_omapi_client_here_reaches_a_server_in_a_space(
     space: Space, tmp_path: Path, key: Key
 ) -> None:
     with Dhcpd(tmp_path, key, at=space, more=FOREIGN) as dhcpd:
-        port = space.way_in(OMAPI_PORT)
-        omapi = pypureomapi.Omapi("127.0.0.1", port, key.name.encode(), key.secret.encode())
-        try:
-            omapi.add_host_supersede_name(ADDRESS, MAC, "vm1")
-            assert omapi.lookup_ip_host(MAC) == ADDRESS
-        finally:
-            omapi.close()
+        dhcpd.add_host("vm1", MAC, ADDRESS, via=space.way_in(OMAPI_PORT))
         assert f"fixed-address {ADDRESS};" in dhcpd.leases_text()
 
 
@@ -201,6 +183,7 @@ def test_a_frozen_name_server_is_silent_and_does_later_what_it_was_asked(tmp_pat
             bind.dig("ns.cloud.test")
         asking = threading.Thread(target=bind.put, args=("cloud.test", f"late 60 A {ADDRESS}"))
         asking.start()
+        assert invariants.until(lambda: unread(bind.port))
         bind.thaw()
         asking.join()
         assert bind.dig("late.cloud.test") == (ADDRESS,)
@@ -241,27 +224,46 @@ def test_a_dhcp_server_on_a_host_is_reached_by_ssh_and_gives_to_guests_of_all_ho
     one, two = lab.hosts[:2]
     with (
         Dhcpd(Path("/var/lib/dhcp"), key, at=On(one), device="vmbr", more=FOREIGN) as dhcpd,
+        Bind(Path("/srv/named"), ("cloud.test", NETWORK), (key,), at=On(one)) as bind,
         Client(On(two), "vmbr", MAC) as guest,
     ):
+        bind.put("cloud.test", f"vm1 60 A {ADDRESS}")
+        bind.put(NETWORK, "7.7 60 PTR vm1.cloud.test.")
+        assert ADDRESS in HERE.run(f"dig @{bind.server} -p {bind.port} vm1.cloud.test").stdout
         with forward(lab, one.name, OMAPI_PORT) as port:
-            omapi = pypureomapi.Omapi("127.0.0.1", port, key.name.encode(), key.secret.encode())
-            omapi.add_host_supersede_name(ADDRESS, MAC, "vm1")
-            omapi.close()
+            dhcpd.add_host("vm1", MAC, ADDRESS, via=port)
         assert ADDRESS in ssh(lab, one.name, f"cat {dhcpd.leases}")
         assert guest.lease() is not None
-        dhcpd.freeze()
+        assert guest.dig("vm1.cloud.test") == (ADDRESS,)
+        assert guest.dig_x(ADDRESS) == ("vm1.cloud.test.",)
+        for server in (dhcpd, bind):
+            server.freeze()
         assert guest.lease(tries=1) is None
-        dhcpd.thaw()
-        assert guest.lease() is not None
         one.reboot()
-        assert not dhcpd.up
-        dhcpd.start()
+        for server in (dhcpd, bind):
+            assert not server.up
+            server.start()
         two.reboot()
         guest.replug()
         lease = guest.lease()
         assert lease is not None
         assert lease.address == ADDRESS
+        assert guest.dig("vm1.cloud.test") == (ADDRESS,)
+        bind.restart()
         dhcpd.stop()
+
+
+def test_a_server_in_a_space_on_the_common_bridge_serves_guests_of_all_hosts(
+    lab: Lab, tmp_path: Path, key: Key
+) -> None:
+    net = lab.wiring.vm_subnet
+    with Space() as space, Client(On(lab.hosts[2]), "vmbr", MAC) as guest:
+        space.plug(HERE, lab.wiring.vm_bridge, device="lan")
+        with Dhcpd(tmp_path, key, at=space, cidr=f"{net}.253/24") as dhcpd:
+            dhcpd.add_host("vm1", MAC, f"{net}.7")
+            lease = guest.lease()
+            assert lease is not None
+            assert (lease.address, lease.server) == (f"{net}.7", f"{net}.253")
 
 
 def test_dnsmasq_on_a_host_gives_what_is_in_its_folders_and_forgets_at_a_hangup(lab: Lab) -> None:
@@ -294,7 +296,7 @@ def test_several_at_once_do_not_meet(tmp_path: Path, key: Key) -> None:
             bind = stack.enter_context(Bind(folder / "here"))
             bind.put("cloud.test", f"vm1 60 A 172.16.0.{number}")
             dhcpd = stack.enter_context(Dhcpd(folder / "dhcpd", key, at=space))
-            add_host(dhcpd, "vm1", MAC, f"172.16.7.{number}")
+            dhcpd.add_host("vm1", MAC, f"172.16.7.{number}")
             guest = stack.enter_context(Client(space, "lan", MAC))
             lease = guest.lease()
             assert lease is not None
@@ -310,13 +312,15 @@ def test_nothing_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
         cwd=Path(__file__).parents[2],
     ) as owner:
         assert owner.stdout is not None
-        lab_id, *pids = owner.stdout.readline().split()
+        lab_id, link, *pids = owner.stdout.readline().split()
         assert len(pids) == 7
+        assert Path(f"/sys/class/net/{link}").exists()
         assert all(Path(f"/proc/{pid}").exists() for pid in pids)
         os.kill(owner.pid, signal.SIGKILL)
 
     assert invariants.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
     assert invariants.until(lambda: not traces.leftovers(lab_id))
+    assert invariants.until(lambda: not Path(f"/sys/class/net/{link}").exists())
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, key: Key) -> None:
@@ -340,6 +344,16 @@ def test_a_network_is_one_reverse_zone_or_none() -> None:
 def nsupdate(bind: Bind, option: str, line: str) -> subprocess.CompletedProcess[str]:
     text = f"server 127.0.0.1 {bind.port}\n{line}\nsend\n"
     return HERE.run(f"nsupdate -v {option}", text=text)
+
+
+def unread(port: int) -> bool:
+    """Bytes have come for a TCP port of the loopback that nobody has read."""
+    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    words = [line.split() for line in lines]
+    return any(
+        one[1] == f"0100007F:{port:04X}" and one[3] == "01" and not one[4].endswith(":00000000")
+        for one in words
+    )
 
 
 def ssh(lab: Lab, name: str, command: str) -> str:

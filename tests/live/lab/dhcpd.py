@@ -4,7 +4,8 @@
     with Space() as space:
         space.add_bridge("lan")                                 # where clients plug in
         with Dhcpd(tmp_path, key, at=space, more=FOREIGN) as dhcpd:
-            dhcpd.omshell("new host", 'set name = "vm1"', …, "create")
+            dhcpd.add_host("vm1", "02:00:00:00:00:07", "172.16.7.7")    # as somebody else would
+            dhcpd.omshell("new host", 'set name = "vm1"', "open")
             dhcpd.leases_text()                                 # or dhcpd.leases, its path there
             space.way_in(OMAPI_PORT)                            # for an OMAPI client here
 
@@ -20,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.live.lab.daemon import Daemon
-from tests.live.lab.place import Place
+from tests.live.lab.place import HERE, Place
 from tests.live.lab.tsig import Key
 
 OMAPI_PORT = 7911
@@ -64,12 +65,24 @@ class Dhcpd(Daemon):
         """The leases file: what it knows of hosts and leases beside its dhcpd.conf."""
         return self.at.path(self.leases).read_text(encoding="utf-8", errors="replace")
 
-    def omshell(self, *lines: str) -> str:
-        """What omshell says to lines after it has connected; its exit code says nothing."""
+    def omshell(self, *lines: str, via: int = 0) -> str:
+        """What omshell says to lines after it has connected; its exit code says nothing.
+
+        With `via` it runs here and connects to this port of 127.0.0.1.
+        """
         key = self.key
-        start = f"server 127.0.0.1\nport {OMAPI_PORT}\nkey-algorithm {key.algorithm}\n"
+        start = f"server 127.0.0.1\nport {via or OMAPI_PORT}\nkey-algorithm {key.algorithm}\n"
         start += f"key {key.name} {key.secret}\nconnect\n"
-        return self.at.run("omshell", text=start + "".join(f"{line}\n" for line in lines)).stdout
+        text = start + "".join(f"{line}\n" for line in lines)
+        return (HERE if via else self.at).run("omshell", text=text).stdout
+
+    def add_host(self, name: str, mac: str, address: str, *, via: int = 0) -> None:
+        """Adds a host as somebody else would; raises RuntimeError with what omshell said."""
+        lines = [f'set name = "{name}"', f"set hardware-address = {mac}", "set hardware-type = 1"]
+        said = self.omshell("new host", *lines, f"set ip-address = {address}", "create", via=via)
+        # Only what the server has answered has numbers of four bytes.
+        if "hardware-type = 00:00:00:01" not in said:
+            raise RuntimeError(f"host {name}: {said}")
 
     def _prepare(self) -> None:
         self._write("dhcpd.conf", self._conf(), 0o600)
