@@ -232,6 +232,15 @@ def test_a_host_of_another_vm_is_left_and_named(
         assert omapi.lookup("vm1") == host_of(VM)
         omapi.remove(other)
         assert omapi.lookup("vm1") == host_of(VM)
+        assert "host vm2" not in site.dhcpd.leases_text()
+        # Of what was refused nothing is left, in memory neither: its MAC is free.
+        if other.mac != VM.mac:
+            omapi.add(replace(other, name="vm3"))
+            assert omapi.lookup("vm3") == host_of(replace(other, name="vm3"))
+    site.dhcpd.restart()
+    with site.omapi() as omapi:
+        assert omapi.lookup("vm1") == host_of(VM)
+    assert "supersede interface-mtu = 05:78;" in last_block(site, "vm1")
 
     assert caught.value.code == "E-DHCP-FOREIGN"
     assert named in caught.value.what

@@ -93,24 +93,35 @@ def test_a_missing_group_is_made_once_and_the_host_asked_for_again() -> None:
     assert groups == [b"tashictl-0a1b2c3d4e5f"]
 
 
-def test_who_was_quicker_with_the_name_is_looked_at_again() -> None:
-    taken = [True]
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_old_host_of_the_vm_by_that_name_goes_however_often_it_comes(times: int) -> None:
+    taken = [True] * times
+    old = {**STANDING, "dhcp_client_identifier": f"{OWNER}/old".encode()}
 
     def answers(message: OmapiMessage) -> OmapiMessage:
         if creates(message):
             return status(18) if taken else host()
         if message.opcode == DELETE:
-            taken.clear()
+            taken.pop()
             return status(0)
-        quick = len([m for m in fake.asked if creates(m)]) > 0 and taken
-        old = {**STANDING, "dhcp_client_identifier": f"{OWNER}/old".encode()}
-        return host(9, **old) if quick else status(NOT_FOUND)
+        by_name = b"name" in dict(message.obj)
+        return host(9, **old) if by_name and taken else status(NOT_FOUND)
 
     fake = FakeServer(answers)
     OmapiServer(SETTINGS, fake).add(VM)
 
-    assert [m.handle for m in fake.asked if m.opcode == DELETE] == [9]
+    assert [m.handle for m in fake.asked if m.opcode == DELETE] == [9] * times
     assert not taken
+
+
+def test_a_new_host_costs_two_requests_and_one_that_stands_one() -> None:
+    fake = FakeServer(nothing_there)
+    OmapiServer(SETTINGS, fake).add(VM)
+    assert len(fake.asked) == 2
+
+    fake = FakeServer(lambda _: host(**STANDING))
+    OmapiServer(SETTINGS, fake).add(VM)
+    assert len(fake.asked) == 1
 
 
 def test_a_server_that_refuses_without_a_reason_that_we_see_is_told_of() -> None:
