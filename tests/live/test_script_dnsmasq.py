@@ -26,7 +26,7 @@ def site(ground: Ground) -> Site:
     return Site(ground)
 
 
-ONE = f"# {owner(1)}\n02:16:00:00:00:01,set:tashi-net1,172.16.7.1,[2001:db8::1],vm1\n"
+ONE = f"# {owner(1)}\n02:16:00:00:00:01,172.16.7.1,[2001:db8::1],vm1\n"
 ONE_NAMES = f"# {owner(1)}\n172.16.7.1 vm1.cloud.test\n2001:db8::1 vm1.cloud.test\n"
 
 
@@ -60,7 +60,7 @@ def test_what_is_ours_may_change(site: Site) -> None:
 
     assert site.add(entry(1, addresses=("172.16.7.99",), fqdn="")) == [None]
 
-    line = "02:16:00:00:00:01,set:tashi-net1,172.16.7.99,vm1"
+    line = "02:16:00:00:00:01,172.16.7.99,vm1"
     assert texts(site.hosts) == {**DUE, "vm1": f"# {owner(1)}\n{line}\n"}
     assert texts(site.names) == {}
 
