@@ -174,14 +174,14 @@ class VmSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Observed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was seen of a VM and when (ISO-8601 UTC); for UNKNOWN, `at` is since when.
 
-    `learnt` are addresses that its host's neighbour table had of its interfaces, by MAC.
+    `learnt` are pairs of MAC and address from its host's neighbour table.
     """
 
     what: Seen = Seen.UNKNOWN
     at: str | None = None
     boot_id: str | None = None
     generation: int | None = None
-    learnt: dict[str, tuple[str, ...]] = {}
+    learnt: tuple[tuple[str, str], ...] = ()
 
 
 class OperationRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from tashictl.errors import OperationFailed
 from tashictl.model import steps as model
 from tashictl.model.steps import (
+    AddDhcp,
+    AddDns,
     AwaitQmp,
     Batch,
     PressPowerButton,
@@ -17,6 +19,8 @@ from tashictl.model.steps import (
     PutReplica,
     PutSeed,
     QmpCommand,
+    RemoveDhcp,
+    RemoveDns,
     Step,
     WriteManifest,
 )
@@ -25,6 +29,7 @@ from tests.planning import script_cases as cases
 
 # No NUL: neither an argument nor a shell variable can hold one; JSON text and settings have none.
 _OWN = {AwaitQmp, PressPowerButton, PutImage, PutReplica, PutSeed, QmpCommand}
+_OWN |= {AddDhcp, AddDns, RemoveDhcp, RemoveDns}  # at the servers of names
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
 
 

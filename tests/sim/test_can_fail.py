@@ -10,6 +10,7 @@ from tashictl.adapters.sim.faults import FaultPoints, Moment
 from tashictl.adapters.sim.host import SimHost
 from tashictl.adapters.sim.script import Run
 from tashictl.adapters.sim.steps import Body
+from tashictl.model.network import Network
 from tashictl.model.settings import Settings
 from tashictl.model.steps import KillQemu, Plan, PutSeed, RemoveDir, RemoveTap, WriteManifest
 from tashictl.model.vm import Vm
@@ -86,8 +87,8 @@ def _death_is_swallowed(patch: Patch) -> None:
 def _destroy_leaves_qemu(patch: Patch) -> None:
     real = destroy_plan.plan
 
-    def plan(vm: Vm, settings: Settings) -> Plan:
-        return tuple(s for s in real(vm, settings) if not isinstance(s, KillQemu))
+    def plan(vm: Vm, settings: Settings, networks: tuple[Network, ...]) -> Plan:
+        return tuple(s for s in real(vm, settings, networks) if not isinstance(s, KillQemu))
 
     patch.setattr(destroy_plan, "plan", plan)
 

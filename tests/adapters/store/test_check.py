@@ -54,7 +54,7 @@ def test_a_sound_folder_has_no_faults_and_says_what_it_is(
 ) -> None:
     assert faults(folder, sound) == []
     notes = {f.id: f.evidence for f in check(str(folder), sound)}
-    assert "schema 3, epoch 1, generation 1, 1 VMs, 1 hosts" in notes["state-file"]
+    assert "schema 4, epoch 1, generation 1, 1 VMs, 1 hosts" in notes["state-file"]
     assert notes["state-backups"] == "1 backups, 1 of them whole"
 
 

@@ -85,7 +85,7 @@ def test_any_flipped_bit_is_noticed(filled: Path, data: st.DataObject) -> None:
 
 def test_a_flipped_schema_number_is_damage_and_not_a_newer_version(filled: Path) -> None:
     whole = filled.read_bytes()
-    for old, new in ((b'"schema":3', b'"schema":4'), (b'"min_writer":3', b'"min_writer":9')):
+    for old, new in ((b'"schema":4', b'"schema":5'), (b'"min_writer":4', b'"min_writer":9')):
         assert refused(filled, whole.replace(old, new, 1)).code == "E-STATE-DAMAGED"
 
 
@@ -107,7 +107,7 @@ def test_a_sealed_file_of_another_kind_is_refused(filled: Path) -> None:
 def test_a_file_that_only_newer_versions_may_write_is_refused(
     filled: Path, store: TinyStore
 ) -> None:
-    error = refused(filled, sealed(b'{"new":"form"}', 4, 3))
+    error = refused(filled, sealed(b'{"new":"form"}', 5, 4))
     assert (type(error), error.code) == (NotPermitted, "E-SCHEMA")
     with pytest.raises(NotPermitted), store.transaction():
         raise AssertionError("the block must not run")
@@ -116,17 +116,17 @@ def test_a_file_that_only_newer_versions_may_write_is_refused(
 def test_a_newer_schema_that_allows_us_is_read_and_not_lowered(
     filled: Path, store: TinyStore
 ) -> None:
-    filled.write_bytes(sealed(body_of(filled), 4, 3))
+    filled.write_bytes(sealed(body_of(filled), 5, 4))
     assert list(store.read().vms) == [1]
     with store.transaction() as tx:
         tx.remove_vm(1)
-    assert b'"schema":4,"min_writer":3' in filled.read_bytes().split(b"\n")[0]
+    assert b'"schema":5,"min_writer":4' in filled.read_bytes().split(b"\n")[0]
 
 
 def test_a_newer_schema_with_unknown_fields_is_refused(filled: Path) -> None:
     body = body_of(filled).replace(b'"name":"vm1"', b'"name":"vm1","colour":"red"')
-    assert refused(filled, sealed(body, 4, 3)).code == "E-SCHEMA"
-    assert refused(filled, sealed(body, 3, 3)).code == "E-STATE-DAMAGED"
+    assert refused(filled, sealed(body, 5, 4)).code == "E-SCHEMA"
+    assert refused(filled, sealed(body, 4, 4)).code == "E-STATE-DAMAGED"
 
 
 @pytest.mark.parametrize("schema", [0, -1])

@@ -14,18 +14,18 @@ from tashictl.errors import NotPermitted
 from tests.adapters.doubles import a_vm
 
 
-def from_3(tables: Tables) -> Tables:
-    vms = {key: {**vm, "user": f"{vm['user']}-4"} for key, vm in tables["vms"].items()}
+def from_4(tables: Tables) -> Tables:
+    vms = {key: {**vm, "user": f"{vm['user']}-5"} for key, vm in tables["vms"].items()}
     return {**tables, "vms": vms}
 
 
-def from_4(tables: Tables) -> Tables:
-    meta = {key: {**value, "schema": 5} for key, value in tables["meta"].items()}
-    vms = {key: {**vm, "user": f"{vm['user']}-5"} for key, vm in tables["vms"].items()}
+def from_5(tables: Tables) -> Tables:
+    meta = {key: {**value, "schema": 6} for key, value in tables["meta"].items()}
+    vms = {key: {**vm, "user": f"{vm['user']}-6"} for key, vm in tables["vms"].items()}
     return {**tables, "meta": meta, "vms": vms}
 
 
-LATER = Ladder(schema=5, min_writer=5, upgrades={3: from_3, 4: from_4})
+LATER = Ladder(schema=6, min_writer=6, upgrades={4: from_4, 5: from_5})
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def newer(store: TinyStore, reopened: Callable[..., TinyStore]) -> TinyStore:
 
 def test_an_older_schema_is_upgraded_in_memory_only(newer: TinyStore, state_file: Path) -> None:
     before = state_file.read_bytes()
-    assert newer.read().vms[1].user == "dev-4-5"
+    assert newer.read().vms[1].user == "dev-5-6"
     with newer.transaction():
         pass
     assert state_file.read_bytes() == before
@@ -51,11 +51,11 @@ def test_the_next_commit_writes_the_new_schema(
     with newer.transaction() as tx:
         tx.put_vm(a_vm(2, user="changed"))
     assert state_file.read_bytes().startswith(
-        b'{"format":"tashictl-state","schema":5,"min_writer":5'
+        b'{"format":"tashictl-state","schema":6,"min_writer":6'
     )
     state = newer.read()
-    assert [vm.user for vm in state.vms.values()] == ["dev-4-5", "changed"]
-    assert (state.meta.schema, state.meta.min_writer, state.meta.generation) == (5, 5, 2)
+    assert [vm.user for vm in state.vms.values()] == ["dev-5-6", "changed"]
+    assert (state.meta.schema, state.meta.min_writer, state.meta.generation) == (6, 6, 2)
     with pytest.raises(NotPermitted) as caught:
         store.read()
     assert caught.value.code == "E-SCHEMA"
@@ -64,7 +64,7 @@ def test_the_next_commit_writes_the_new_schema(
 def test_a_gap_in_the_ladder_is_refused(
     newer: TinyStore, reopened: Callable[..., TinyStore]
 ) -> None:
-    gap = Ladder(schema=5, min_writer=5, upgrades={4: from_4})
+    gap = Ladder(schema=6, min_writer=6, upgrades={5: from_5})
     with pytest.raises(NotPermitted):
         reopened(ladder=gap).read()
 
@@ -72,7 +72,7 @@ def test_a_gap_in_the_ladder_is_refused(
 def test_an_upgrade_that_does_not_fit_is_damage_and_not_a_traceback(
     newer: TinyStore, reopened: Callable[..., TinyStore], state_file: Path
 ) -> None:
-    bad = Ladder(schema=4, min_writer=1, upgrades={3: lambda tables: {**tables, "vms": {"x": {}}}})
+    bad = Ladder(schema=5, min_writer=1, upgrades={4: lambda tables: {**tables, "vms": {"x": {}}}})
     with pytest.raises(Exception, match="does not fit its schema"):
         reopened(ladder=bad).read()
 
