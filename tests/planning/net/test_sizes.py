@@ -36,7 +36,8 @@ def proposals(draw: st.DrawFn) -> tuple[Proposal, dict[str, str]]:
     for number in draw(st.lists(st.sampled_from([1, 7, 8]), unique=True, min_size=1)):
         tag = None if number == 1 else number
         bridge = "vmbr" if aware or tag is None else f"vmbr.{tag}"
-        address = None if tag is None else draw(st.sampled_from([f"10.0.{tag}.5/24", "none"]))
+        some = [f"10.0.{tag}.5/24", f"fd00:{tag}::5/64", "dhcp", "none"]
+        address = None if tag is None else draw(st.sampled_from(some))
         networks.append(
             Network(
                 id=number,
@@ -88,7 +89,8 @@ def written(files: dict[str, str]) -> dict[str, int]:
             continue
         for one in stanzas.stanzas(text):
             for key, value in one.options:
-                if key == "mtu":
+                # ifupdown's word for it is heard there only (inet.defn, inet6.defn of Debian 12).
+                if key == "mtu" and one.family == "inet" and one.method in ("static", "manual"):
                     found[one.name] = int(value)
                 for device, mtu in re.findall(SETS, value):
                     name = one.name if device == "$IFACE" else device
