@@ -147,9 +147,9 @@ def test_after_a_reboot_all_is_the_same(site: Site) -> None:
 
 def test_a_machine_whose_card_has_lost_its_vlan_filter_is_reached(site: Site) -> None:
     # QEMU forgets that of a virtio card when a machine is restored or moved.
-    for host in site.nets.hosts:
-        host.remember("filtered")
-        host.recall("filtered")
+    host = site.nets.hosts[0]
+    host.remember("filtered")
+    host.recall("filtered")
 
     site.answers()
     site.parted()
