@@ -119,8 +119,8 @@ class _Maker:
         )
 
     def _bridges_of(self, port: str) -> list[Stanza]:
-        """All stanzas of the bridges of ours that held `port`."""
-        names = carry.bridges_of(self.found.ours, port)
+        """All stanzas of the bridges of ours that held `port` and go; one that stays keeps them."""
+        names = carry.bridges_of(self.found.ours, port) - set(self.layout.bridges)
         return [s for s in self.found.ours if s.name in names]
 
     def vlans(self) -> Iterator[Interface]:
