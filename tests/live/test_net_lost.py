@@ -58,8 +58,8 @@ def host(nets: NetHosts, tashictl: Patient) -> Iterator[Booted]:
 
 def clients(host: Booted) -> list[str]:
     """The command lines of DHCP clients that run."""
-    found = host.look("pgrep -a dhclient || :").splitlines()
-    return sorted(line.partition(" ")[2] for line in found)
+    found = host.look("pgrep -xa dhclient || :").splitlines()
+    return sorted({line.partition(" ")[2] for line in found})  # one that forks is there twice
 
 
 def renews(nets: NetHosts, device: str) -> None:
