@@ -19,6 +19,7 @@ from tashictl.model.net import (
     Route,
     Strand,
 )
+from tashictl.planning.net import layout as layouts
 from tashictl.planning.net import uplinks
 from tashictl.planning.net.change import MADE
 
@@ -235,8 +236,11 @@ class _Work:
 
     def route(self, strand: Strand) -> None:
         """The default routes that static addresses need, and none that nothing reaches."""
-        for gateway, v6 in ((strand.gateway, False), (strand.gateway6, True)):
-            if not gateway:
+        for gateway, asked, v6 in (
+            (strand.gateway, strand.address, False),
+            (strand.gateway6, strand.address6, True),
+        ):
+            if not gateway and ("/" not in asked or not layouts.decides(self.layout, v6)):
                 continue
             mine = [
                 r for r in self.routes
@@ -244,7 +248,9 @@ class _Work:
             ]  # fmt: skip
             kept = [r for r in mine if r.via == gateway][:1]
             self.routes = [r for r in self.routes if r not in mine]
-            self.routes += kept or [Route(to="default", via=gateway, device=strand.holder, v6=v6)]
+            if gateway and not kept:
+                kept = [Route(to="default", via=gateway, device=strand.holder, v6=v6)]
+            self.routes += kept
         if strand.address and strand.holder in self.links:
             on_it = self.links[strand.holder].addresses
             self.routes = [
