@@ -112,7 +112,7 @@ dhcp_start() { # interface, seconds, own command line or nothing
   if [ "$#" -gt 0 ]; then
     f=$(lease_file "$@"); [ -z "$f" ] || lease_taken "$d" "$f"
     timeout "$w" "$@" >/dev/null 2>&1 </dev/null \
-      || { [ -z "$stay" ] || setsid "$@" >/dev/null 2>&1 </dev/null &
+      || { if [ "$stay" ]; then setsid "$@" >/dev/null 2>&1 </dev/null & fi
         echo "no lease for $d within $w s"; return 1; }
     [ -z "$f" ] || lease_bounded "$d" "$f"; return 0
   fi
@@ -226,7 +226,7 @@ dhcp_start() { # interface, seconds, own command line or nothing
   if [ "$#" -gt 0 ]; then
     f=$(lease_file "$@"); [ -z "$f" ] || lease_taken "$d" "$f"
     timeout "$w" "$@" >/dev/null 2>&1 </dev/null \
-      || { [ -z "$stay" ] || setsid "$@" >/dev/null 2>&1 </dev/null &
+      || { if [ "$stay" ]; then setsid "$@" >/dev/null 2>&1 </dev/null & fi
         echo "no lease for $d within $w s"; return 1; }
     [ -z "$f" ] || lease_bounded "$d" "$f"; return 0
   fi
