@@ -9,6 +9,7 @@ from tashictl.model.net_change import (
     AddAddress,
     AddPortVlan,
     AnyChange,
+    AskNetworkd,
     DropAddress,
     DropLink,
     DropPortVlan,
@@ -21,11 +22,15 @@ from tashictl.model.net_change import (
     SetUp,
     StartDhcp,
     StopDhcp,
+    TellNetworkd,
+    UntellNetworkd,
 )
+from tashictl.planning.net import networkd_words
 from tashictl.planning.shell import quote
 
 # `now` keeps what an address looks like in the log; grep -w would take 10.0.0.1 for 10.0.0.1/24.
-WORDS = r"""
+WORDS = (
+    r"""
 has() { [ -e "/sys/class/net/$1" ]; }
 with_address() { ip -o addr show dev "$1" 2>/dev/null | grep -qF " $2 "; }
 clients() { # pids of the DHCP clients of interface $1
@@ -73,6 +78,8 @@ dhcp_start() { # interface, seconds, own command line or nothing
   ip -4 -o addr show dev "$d" scope global | grep -q inet \
     || { echo "no lease for $d within $w s"; return 1; }; }
 """
+    + networkd_words.WORDS
+)
 
 
 def commands(changes: Iterable[AnyChange]) -> tuple[str, ...]:
@@ -130,6 +137,8 @@ def _layer3(change: AnyChange) -> str:
         case StartDhcp(client=client, wait_s=wait_s):
             argv = "".join(f" {quote(a)}" for a in client.argv)
             return f"dhcp_start {quote(client.device)} {wait_s}{argv}"
+        case TellNetworkd() | UntellNetworkd() | AskNetworkd():
+            return networkd_words.command(change)
         case _:
             raise TypeError(type(change).__name__)
 
@@ -234,5 +243,7 @@ def _words3(change: AnyChange) -> str:
             return f"- DHCP client of {device}"
         case StartDhcp(client=client):
             return f"+ DHCP client of {client.device}"
+        case TellNetworkd() | UntellNetworkd() | AskNetworkd():
+            return networkd_words.words(change)
         case _:
             raise TypeError(type(change).__name__)
