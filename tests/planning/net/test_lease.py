@@ -21,7 +21,7 @@ from tashictl.model.net_change import (
     UntellNetworkd,
 )
 from tashictl.model.network import Network
-from tashictl.planning.net import fit, units
+from tashictl.planning.net import fit, text, units
 from tashictl.planning.net.propose import Proposal, Wanted, propose
 from tests.planning.net.cases import TEMPLATES, applied
 from tests.planning.net.kernel import Kernel, RefusedError
@@ -92,15 +92,15 @@ def by_lease(device: str) -> Route:
     )  # fmt: skip
 
 
-def host_net(*more: Link, by_dhcp: bool = True, **files: str) -> HostNet:
+def host_net(*more: Link, by_dhcp: bool = True) -> HostNet:
     """A host whose card has its address by networkd."""
     asks = "DHCP=ipv4" if by_dhcp else "Address=192.0.2.7/24\nGateway=192.0.2.1"
     card = leased(CARD, GIVEN["eth0"]) if by_dhcp else _fixed()
     route = by_lease("eth0") if by_dhcp else Route(to="default", via="192.0.2.1", device="eth0")
-    text = f"[Match]\nName=eth0\n[Network]\n{asks}\n"
+    own = f"[Match]\nName=eth0\n[Network]\n{asks}\n"
     return HostNet(
         picture=Picture(links=(card, *more), routes=(route,)),
-        files={OWN: text, **{f"{FOLDER}/{name}": text for name, text in files.items()}},
+        files={OWN: own},
         manager="networkd",
         leases=(Lease(device="eth0", address="192.0.2.7", client=CLIENT),) if by_dhcp else (),
     )
@@ -165,8 +165,8 @@ def test_the_host_has_what_its_files_say_and_nothing_differs_then(one: Proposal)
     for strand in one.layout.strands:
         link = net.picture.link(strand.holder)
         assert link is not None
-        text = net.files[f"{FOLDER}/05-tashi-{strand.holder}.network"]
-        assert any(a.dynamic for a in link.addresses) == units.asks(text), text
+        said = net.files[f"{FOLDER}/05-tashi-{strand.holder}.network"]
+        assert any(a.dynamic for a in link.addresses) == units.asks(said), said
     again = propose(
         Wanted(
             host=HostConfig(name="node1", address="192.0.2.7", uplink="eth0", style="networkd"),
@@ -218,6 +218,19 @@ def test_the_bridge_is_made_and_joined_before_networkd_hears_of_it() -> None:
     assert (one.reverse[0], one.reverse[-1]) == (UntellNetworkd(), AskNetworkd(device="eth0"))
 
 
+def test_what_networkd_is_told_is_one_line_of_sh_and_one_for_people() -> None:
+    told = TellNetworkd(paths=("/etc/a b",), devices=("eth0", "vmbr"), leased=("vmbr",))
+
+    assert [(text.command(c), text.words(c)) for c in (told, AskNetworkd(device="eth0"))] == [
+        (
+            "networkd_told '/etc/a b' && networkd_leased vmbr 30 && networkd_rests eth0 "
+            "&& networkd_rests vmbr",
+            "~ networkd sets up eth0, vmbr, asks for the lease of vmbr",
+        ),
+        ("networkd_asked eth0 15", "~ networkd asks for the lease of eth0 again"),
+    ]
+
+
 def test_of_a_vlan_only_the_bridge_is_told() -> None:
     one = proposed(host_net(), RED)
 
@@ -228,14 +241,14 @@ def test_of_a_vlan_only_the_bridge_is_told() -> None:
 
 def test_the_bridge_asks_as_the_client_that_the_card_was() -> None:
     one = proposed(host_net(), LAN)
-    text = next(f.text for f in one.files if f.path.endswith("-vmbr.network"))
+    said = next(f.text for f in one.files if f.path.endswith("-vmbr.network"))
 
-    assert text is not None
-    assert text.endswith("[DHCPv4]\nIAID=1079403426\n")
+    assert said is not None
+    assert said.endswith("[DHCPv4]\nIAID=1079403426\n")
     by_mac = replace(host_net(), leases=(Lease(device="eth0", address="192.0.2.7", client="0102"),))
-    text = next(f.text for f in proposed(by_mac, LAN).files if f.path.endswith("-vmbr.network"))
-    assert text is not None
-    assert text.endswith("[DHCPv4]\nClientIdentifier=mac\n")
+    said = next(f.text for f in proposed(by_mac, LAN).files if f.path.endswith("-vmbr.network"))
+    assert said is not None
+    assert said.endswith("[DHCPv4]\nClientIdentifier=mac\n")
 
 
 def test_a_host_without_leases_of_networkd_is_changed_by_ip_alone() -> None:
