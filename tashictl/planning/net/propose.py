@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tashictl.errors import raise_all
 from tashictl.model.host import HostConfig
 from tashictl.model.net import HostFile, HostNet, Layout, Picture
 from tashictl.model.net_change import AnyChange, StartDhcp, StopDhcp
@@ -17,9 +16,8 @@ from tashictl.model.vm import Vm
 from tashictl.planning import paths
 from tashictl.planning.net import files as net_files
 from tashictl.planning.net import layout as layouts
-from tashictl.planning.net import lease
+from tashictl.planning.net import lease, target
 from tashictl.planning.net.change import back, changes
-from tashictl.planning.net.target import problems, target
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
@@ -66,10 +64,10 @@ def propose(wanted: Wanted, net: HostNet) -> Proposal:
     want = net_files.files(layout, wanted.templates, net.files, mac, clients)
     differ = tuple(f for f in want if _differs(f, net))
     fresh = {f.path for f in differ}
-    raise_all(problems(layout, net, before, wanted.taps))
+    target.target(layout, net, before, wanted.taps)  # raises what is wrong with all of it
     told = lease.told(layout, net, fresh)
     start = lease.without(net.picture, told)
-    picture = target(layout, replace(net, picture=start), before, wanted.taps)
+    picture = target.target(layout, replace(net, picture=start), before, wanted.taps)
     forward = changes(start, picture)
     after = net_files.owned({f.path: f.text for f in want if f.text is not None})
     return Proposal(
@@ -94,8 +92,12 @@ def fitted(layout: Layout, net: HostNet) -> Layout:
     """The layout without default routes where the host has them elsewhere, and keeps them."""
     asked = {n for s in layout.strands if s.address for n in (s.port, s.holder)}
     asked6 = {n for s in layout.strands if s.address6 for n in (s.port, s.holder)}
-    defaults = [r for r in net.picture.routes if r.to == "default"]
-    elsewhere = {r.v6 for r in defaults if r.device not in (asked6 if r.v6 else asked)}
+    gone = target.gone(layout, net.picture, net_files.owned(net.files))
+    elsewhere = set()
+    for route in net.picture.routes:
+        device = target.heir(layout, net.picture, route.device, gone)
+        if route.to == "default" and device and device not in (asked6 if route.v6 else asked):
+            elsewhere.add(route.v6)
     return layouts.without_gateways(layout, v4=False in elsewhere, v6=True in elsewhere)
 
 

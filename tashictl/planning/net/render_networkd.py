@@ -38,10 +38,10 @@ def files(
 
     `clients` are the client identifiers, in hex, of the leases that networkd holds, by interface.
     """
-    theirs = {p: t for p, t in observed.items() if not _is_ours(p, t)}
+    own = theirs(observed)
     known = _identities(layout, observed, clients or {})
-    maker = networkd.Maker(layout, theirs, mac or _mac_before(observed), known)
-    raise_all(_conflicts(layout, theirs, maker))
+    maker = networkd.Maker(layout, own, mac or _mac_before(observed), known)
+    raise_all(_conflicts(layout, own, maker))
     found = []
     for wanted in _wanted(maker):
         values = {"host": layout.host, "layout": layout, **wanted.values}
@@ -80,6 +80,11 @@ def owned(observed: Mapping[str, str]) -> frozenset[str]:
         if _is_ours(place, text) and not place.endswith(".conf"):
             found |= {*units.values(text, "NetDev", "Name"), *units.values(text, "Match", "Name")}
     return frozenset(found)
+
+
+def theirs(observed: Mapping[str, str]) -> dict[str, str]:
+    """The files that we did not write."""
+    return {p: t for p, t in observed.items() if not _is_ours(p, t)}
 
 
 def _is_ours(place: str, text: str) -> bool:

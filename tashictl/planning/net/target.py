@@ -19,6 +19,8 @@ from tashictl.model.net import (
     Route,
     Strand,
 )
+from tashictl.planning.net import layout as layouts
+from tashictl.planning.net import uplinks
 from tashictl.planning.net.change import MADE
 
 _STP_DELAY_S = 15.0  # the kernel's own
@@ -32,24 +34,29 @@ def target(layout: Layout, net: HostNet, owned: frozenset[str], taps: Mapping[st
     Problems where that cannot be, or would surely cut the host off.
     """
     raise_all(problems(layout, net, owned, taps))
-    work = _Work(layout, net.picture)
+    work = _Work(layout, net.picture, owned)
     for strand in layout.strands:
         work.wire(strand)
     for bridge in layout.bridges:
         strands = [s for s in layout.strands if s.bridge == bridge]
         work.carry(strands)
+    work.give_back(uplinks.said(layout, net.files))
     for strand in layout.strands:
         work.route(strand)
     work.replug(taps)
-    work.drop(owned)
-    return work.picture()
+    work.drop()
+    after = work.picture()
+    raise_all(uplinks.wrong(layout, net, after))
+    return after
 
 
 class _Work:
     """A picture that is being changed."""
 
-    def __init__(self, layout: Layout, before: Picture) -> None:
+    def __init__(self, layout: Layout, before: Picture, owned: frozenset[str]) -> None:
         self.layout, self.before = layout, before
+        self.owned, self.gone = owned, gone(layout, before, owned)
+        self.ports = {s.port for s in layout.strands}
         self.links = {link.name: link for link in before.links}
         self.routes = list(before.routes)
         self.vlans = set(before.vlans)
@@ -161,6 +168,8 @@ class _Work:
             moved: tuple[Address, ...] = ()
             for port in dict.fromkeys(s.port for s in of):
                 moved += self._leave(port, holder)
+                if holder == of[0].bridge:
+                    moved += self._leave_bridge(port, holder)
             held = self.links[holder].addresses
             wanted = self._wanted(of, (*held, *moved))
             self.links[holder] = replace(self.links[holder], addresses=wanted)
@@ -177,6 +186,30 @@ class _Work:
             self.clients.setdefault(holder, DhcpClient(device=holder, argv=_moved(client, holder)))
         self.routes = [replace(r, device=holder) if r.device == port else r for r in self.routes]
         return moved
+
+    def _leave_bridge(self, port: str, holder: str) -> tuple[Address, ...]:
+        """What the bridge had that a port was in, where that goes."""
+        link = self.before.link(port)
+        if link is None or link.master not in self.gone:
+            return ()
+        return self._leave(link.master, holder)
+
+    def give_back(self, said: uplinks.Said | None) -> None:
+        """An uplink whose bridge goes, and that is no port, has again what that had.
+
+        Or what its own files say.
+        """
+        name = self.layout.uplink
+        before = self.before.link(name)
+        if before is None or before.master not in self.gone or name in self.ports:
+            return
+        had = (*before.addresses, *self._leave_bridge(name, name))
+        if said is not None:
+            had = said.addressed(had)
+            self.routes = [r for r in self.routes if r.device != name or _reaches(r, had)]
+            there = {(r.to, r.v6) for r in self.routes}
+            self.routes += [r for r in said.routes(name) if (r.to, r.v6) not in there]
+        self.links[name] = replace(self.links[name], addresses=had)
 
     def _wanted(self, strands: list[Strand], had: tuple[Address, ...]) -> tuple[Address, ...]:
         found: dict[str, Address] = {}
@@ -203,8 +236,11 @@ class _Work:
 
     def route(self, strand: Strand) -> None:
         """The default routes that static addresses need, and none that nothing reaches."""
-        for gateway, v6 in ((strand.gateway, False), (strand.gateway6, True)):
-            if not gateway:
+        for gateway, asked, v6 in (
+            (strand.gateway, strand.address, False),
+            (strand.gateway6, strand.address6, True),
+        ):
+            if not gateway and ("/" not in asked or not layouts.decides(self.layout, v6)):
                 continue
             mine = [
                 r for r in self.routes
@@ -212,7 +248,9 @@ class _Work:
             ]  # fmt: skip
             kept = [r for r in mine if r.via == gateway][:1]
             self.routes = [r for r in self.routes if r not in mine]
-            self.routes += kept or [Route(to="default", via=gateway, device=strand.holder, v6=v6)]
+            if gateway and not kept:
+                kept = [Route(to="default", via=gateway, device=strand.holder, v6=v6)]
+            self.routes += kept
         if strand.address and strand.holder in self.links:
             on_it = self.links[strand.holder].addresses
             self.routes = [
@@ -233,18 +271,26 @@ class _Work:
                 self.vlans = {v for v in self.vlans if v.device != tap}
                 self.vlans.add(PortVlan(device=tap, vlan=vlan, pvid=True, untagged=True))
 
-    def drop(self, owned: frozenset[str]) -> None:
-        """What files of ours made and nothing wants any more goes."""
-        wanted = {n for s in self.layout.strands for n in (s.port, s.bridge, s.holder)}
-        gone = {n for n in stale(self.before, owned) if n not in wanted}
-        for name in gone:
+    def drop(self) -> None:
+        """What files of ours made and nothing wants any more goes; what they joined leaves."""
+        for name in self.gone:
             del self.links[name]
             self.clients.pop(name, None)
-        for link in tuple(self.links.values()):
-            if link.master in gone:
-                self.links[link.name] = replace(link, master=None)
-        self.routes = [r for r in self.routes if r.device not in gone]
-        self.vlans = {v for v in self.vlans if v.device not in gone}
+        joined = {(s.port, s.bridge) for s in self.layout.strands}
+        mine = {self.layout.uplink, *self.owned}
+        free = {
+            link.name for link in self.links.values()
+            if link.master in self.gone
+            or (
+                link.name in mine
+                and link.master in self.layout.bridges
+                and (link.name, link.master) not in joined
+            )
+        }  # fmt: skip
+        for name in free:
+            self.links[name] = replace(self.links[name], master=None)
+        self.routes = [r for r in self.routes if r.device not in self.gone]
+        self.vlans = {v for v in self.vlans if v.device not in self.gone | free}
 
 
 def stale(picture: Picture, owned: frozenset[str]) -> Iterator[str]:
@@ -252,6 +298,21 @@ def stale(picture: Picture, owned: frozenset[str]) -> Iterator[str]:
     for link in picture.links:
         if link.name in owned and link.kind in MADE:
             yield link.name
+
+
+def gone(layout: Layout, picture: Picture, owned: frozenset[str]) -> frozenset[str]:
+    """Interfaces of ours that nothing wants any more."""
+    wanted = {n for s in layout.strands for n in (s.port, s.bridge, s.holder)}
+    return frozenset(stale(picture, owned)) - wanted
+
+
+def heir(layout: Layout, picture: Picture, device: str, gone: frozenset[str]) -> str:
+    """The interface that has what `device` has now; "" where that is lost with it."""
+    if device not in gone:
+        return device
+    heirs = {layout.uplink: layout.uplink} | {s.port: "" for s in layout.strands}
+    heirs |= {s.port: s.bridge for s in layout.strands if s.holder == s.bridge}
+    return next((heirs[p.name] for p in picture.ports(device) if p.name in heirs), "")
 
 
 def problems(
@@ -271,12 +332,9 @@ def problems(
                 host=layout.host,
             )
             return
-    wanted = {n for s in layout.strands for n in (s.port, s.bridge, s.holder)}
     here = {s.network.id for s in layout.strands}
     moving = {tap for tap, network in taps.items() if network in here}
-    for name in stale(picture, owned):
-        if name in wanted:
-            continue
+    for name in sorted(gone(layout, picture, owned)):
         yield from _held(layout, picture, name, moving)
     for strand in layout.strands:
         link = picture.link(strand.bridge)
@@ -289,8 +347,6 @@ def problems(
                 host=layout.host,
             )
         yield from _twice(layout, picture, strand)
-        yield from _homeless(layout, picture, strand, net.reached)
-        yield from _shared(layout, picture, strand)
 
 
 def _twice(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiError]:
@@ -310,59 +366,17 @@ def _twice(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiEr
 
 
 def _held(layout: Layout, picture: Picture, name: str, moving: set[str]) -> Iterator[TashiError]:
-    """Something that is not wanted any more, and yet cannot go; TAPs that move hold nothing."""
-    link = picture.link(name)
+    """Guests on a bridge that is not wanted any more; TAPs that move hold nothing."""
     ours = {layout.uplink, *(s.port for s in layout.strands), *moving}
     guests = [p.name for p in picture.ports(name) if p.kind not in MADE and p.name not in ours]
-    carries = [a.cidr for a in link.addresses] if link is not None else []
-    if not guests and not carries:
-        return
-    cause = "guests hang on it: " + ", ".join(guests) if guests else "it carries " + carries[0]
-    yield InvalidRequest(
-        "E-IN-USE",
-        f"{layout.host}: {name} is in no network any more, and in use",
-        cause=cause,
-        hint="put its network back into the inventory, or move what uses it first",
-        host=layout.host,
-    )
-
-
-def _homeless(
-    layout: Layout, picture: Picture, strand: Strand, reached: str
-) -> Iterator[TashiError]:
-    """An address by which we come, on a port, that nothing takes over."""
-    port = picture.link(strand.port)
-    if port is None or strand.address != "none":
-        return
-    if any(s.address not in ("", "none") for s in layout.strands):
-        return
-    here = [a.cidr for a in port.addresses if a.cidr.partition("/")[0] == reached]
-    if here:
+    if guests:
         yield InvalidRequest(
-            "E-LOCKOUT",
-            f"{layout.host} is reached by {here[0]} on {port.name}, and would have no address",
-            cause=f"{strand.network.name} has host_address none, and no other network gives one",
-            hint=f"leave host_address out (it stays as it is), or host_addresses: "
-            f"[{strand.network.name}={here[0]}]",
+            "E-IN-USE",
+            f"{layout.host}: {name} is in no network any more, and in use",
+            cause="guests hang on it: " + ", ".join(guests),
+            hint="put its network back into the inventory, or move what uses it first",
             host=layout.host,
         )
-
-
-def _shared(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiError]:
-    """An address that is wanted here, and stays on an interface that nothing changes."""
-    changed = {n for s in layout.strands for n in (s.port, s.holder)}
-    for wanted in (strand.address, strand.address6):
-        plain, slash, _ = wanted.partition("/")
-        for link in picture.links if slash else ():
-            had = {a.cidr.partition("/")[0] for a in link.addresses}
-            if plain in had and link.name not in changed:
-                yield InvalidRequest(
-                    "E-ADDRESS",
-                    f"{layout.host}: {plain} is on {link.name}, not for {strand.holder} too",
-                    cause=f"network {strand.network.name} gives it, and {link.name} keeps it",
-                    hint=f"an untagged network takes it from {link.name}, with host_address none",
-                    host=layout.host,
-                )
 
 
 def _reaches(route: Route, addresses: Iterable[Address]) -> bool:

@@ -16,9 +16,9 @@ any files from birth. Each has eth0 on the management segment, where its own add
 (.12 …) and this process is the gateway 10.77.N.254, and eth1 on the trunk segment. Segments are
 Linux bridges of this network namespace that pass tags untouched and frames up to 9000 bytes. What
 a host does to its address, its VLAN or its links is real: nothing else leads to its sshd. With
-`vlan`, management has that tag: boot with netconfigs.tagged(vlan). With `dhcp` it has a DHCP server,
-which gives each host its address for long, and wants to be asked again after RENEW_S: boot with
-netconfigs.leased; nets.server is it. `lab_hosts` are hosts in namespaces besides (h1 …, 10.77.N.1
+`vlan`, management has that tag: boot with netconfigs.tagged(vlan). With `dhcp` it has a DHCP
+server, nets.server, which gives each host its address for long and wants to be asked again after
+RENEW_S: boot with netconfigs.leased. `lab_hosts` are hosts in namespaces besides (h1 …, 10.77.N.1
 …; up in two seconds, their kernel has no VLANs): nets.lab.hosts.
 
 Boots are dear: share a NetHosts in a module and call nets.recall() (some seconds) at the start of
