@@ -136,6 +136,14 @@ class DhcpClient(Struct, frozen=True, kw_only=True):
     pid: int = 0
 
 
+class Lease(Struct, frozen=True, kw_only=True):
+    """A lease that systemd-networkd holds; `client` is its client identifier in hex, or ""."""
+
+    device: str
+    address: str
+    client: str = ""
+
+
 class Picture(Struct, frozen=True, kw_only=True):
     """The live network of a host, as far as we change it."""
 
@@ -159,8 +167,8 @@ class HostNet(Struct, frozen=True, kw_only=True):
     `files` are the network files there by path, `modes` their bits; `digest` is over the host's own
     text of the picture, which a change has to find again; `tools` the programs that are there;
     `manager` is what sets the network up at boot: ifupdown, networkd, netplan, NetworkManager or
-    "". `reached` and `port` are the host's own end of the connection that looked. `pending` is the
-    change in flight, or the last one.
+    "". `reached` and `port` are the host's own end of the connection that looked. `leases` are of
+    networkd; `pending` is the change in flight, or the last one.
     """
 
     picture: Picture
@@ -173,6 +181,7 @@ class HostNet(Struct, frozen=True, kw_only=True):
     nameservers: tuple[str, ...] = ()
     uptime_s: float = 0.0
     digest: str = ""
+    leases: tuple[Lease, ...] = ()
     pending: Pending | None = None
 
 

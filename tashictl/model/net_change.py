@@ -116,6 +116,30 @@ class StartDhcp(Change, frozen=True, kw_only=True, tag=True):
     wait_s: int = 30
 
 
+class TellNetworkd(Change, frozen=True, kw_only=True, tag=True):
+    """Have networkd take some of the new files at once, lent to it where a reboot loses them.
+
+    `paths` are where they are to be in the end, `devices` the interfaces that they are for;
+    `leased` have to get a lease within `wait_s`, or it has failed.
+    """
+
+    paths: tuple[str, ...]
+    devices: tuple[str, ...]
+    leased: tuple[str, ...] = ()
+    wait_s: int = 30
+
+
+class UntellNetworkd(Change, frozen=True, kw_only=True, tag=True):
+    """Have networkd go by the files under /etc again, if it was told of others."""
+
+
+class AskNetworkd(Change, frozen=True, kw_only=True, tag=True):
+    """Have networkd ask for the lease of an interface anew, if it was told and has none there."""
+
+    device: str
+    wait_s: int = 15
+
+
 AnyChange = (
     MakeLink
     | DropLink
@@ -132,4 +156,7 @@ AnyChange = (
     | DropPortVlan
     | StopDhcp
     | StartDhcp
+    | TellNetworkd
+    | UntellNetworkd
+    | AskNetworkd
 )

@@ -25,19 +25,20 @@ def files(
     templates: Mapping[str, str],
     observed: Mapping[str, str] | None,
     mac: str = "",
+    clients: Mapping[str, str] | None = None,
 ) -> tuple[HostFile, ...]:
     """The files as they are wanted on that host.
 
     `templates` are texts by name; `observed` are the network files that are there, by path, None
     for a fresh host. A file of ours that is not wanted any more has no text; the mode of one that
-    is there already stays. `mac` is the uplink's, for bridges of networkd. Raises InvalidRequest or
-    Problems.
+    is there already stays. For networkd, `mac` is the uplink's, which its bridges have, and
+    `clients` the client identifiers of leases, by interface. Raises InvalidRequest or Problems.
     """
     there = observed or {}
     found: list[HostFile] = []
     problems: list[TashiError] = []
     makers: tuple[Callable[[], Iterable[HostFile]], ...] = (
-        lambda: _network(layout, templates, there, mac),
+        lambda: _network(layout, templates, there, mac, clients),
         lambda: _scripts(layout, templates, there),
     )
     for make in makers:
@@ -62,11 +63,15 @@ def is_ours(text: str) -> bool:
 
 
 def _network(
-    layout: Layout, templates: Mapping[str, str], there: Mapping[str, str], mac: str
+    layout: Layout,
+    templates: Mapping[str, str],
+    there: Mapping[str, str],
+    mac: str,
+    clients: Mapping[str, str] | None,
 ) -> Iterable[HostFile]:
     """The files of the style; what another style of ours left behind goes."""
     if layout.style == "networkd":
-        yield from render_networkd.files(layout, templates, there, mac)
+        yield from render_networkd.files(layout, templates, there, mac, clients)
         yield from render_interfaces.without_ours(there)
         return
     make = render_interfaces.legacy if layout.style == "legacy" else render_interfaces.ifupdown

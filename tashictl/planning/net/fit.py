@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tashictl.errors import Conflict, InvalidRequest, TashiError
+from tashictl.planning.net import lease, render_networkd, units
 from tashictl.planning.net.propose import Proposal
 
 _LEGACY_TOOLS = ("ifup", "vconfig", "brctl", "ifconfig")
@@ -47,27 +48,37 @@ def refusals(proposal: Proposal) -> Iterator[TashiError]:
             "net-tools there",
             host=name,
         )
-    for device in _leases_of_networkd(proposal):
-        yield InvalidRequest(
-            "E-DHCP",
-            f"{name}: systemd-networkd has to ask for the lease of {device} itself",
-            cause="it does so when its files say so, and they are written after the proof only",
-            hint=f"a fixed address (host_addresses: [NETWORK=ADDRESS/LENGTH]); or at the console: "
-            f"the files of `tashictl net render {name}`, then a reboot",
-            host=name,
-        )
+    yield from _leases(proposal)
 
 
-def _leases_of_networkd(proposal: Proposal) -> Iterator[str]:
-    """Interfaces that have to get a lease, or to take one over, from networkd."""
-    if proposal.layout.style != "networkd":
+def _leases(proposal: Proposal) -> Iterator[TashiError]:
+    """Leases of networkd that would not come, or could not be had again."""
+    layout, net, name = proposal.layout, proposal.net, proposal.host
+    if layout.style != "networkd":
         return
-    for strand in proposal.layout.strands:
-        leased = {
-            device: link is not None and any(a.dynamic and not a.v6 for a in link.addresses)
-            for device in (strand.port, strand.holder)
-            for link in (proposal.net.picture.link(device),)
-        }
-        moves = strand.address == "" and strand.port != strand.holder and leased[strand.port]
-        if moves or (strand.address == "dhcp" and not leased[strand.holder]):
-            yield strand.holder
+
+    def refused(what: str, cause: str, hint: str) -> InvalidRequest:
+        return InvalidRequest("E-DHCP", f"{name}: {what}", cause=cause, hint=hint, host=name)
+
+    for port in lease.stranded(layout, net):
+        yield refused(
+            f"{port} would lose its lease",
+            "it joins a VLAN-aware bridge, on which no network is without a tag",
+            "a network without `vlan` on the same bridge, which takes the lease over",
+        )
+    texts = {f.path: f.text or "" for f in proposal.files}
+    for device in proposal.told.devices:
+        text = texts.get(render_networkd.path(device))
+        if text is None:
+            yield refused(
+                f"networkd would not give up the lease of {device}",
+                f"{render_networkd.path(device)} says so already and networkd has not read it, so "
+                "that there is no way back",
+                "networkctl reload, or a reboot, at its console",
+            )
+        elif device in proposal.told.gains and not units.asks(text):
+            yield refused(
+                f"{device} would not get the lease of its port",
+                f"the file that asks for it is not in {render_networkd.FOLDER}",
+                "host_address: dhcp for that network",
+            )

@@ -10,6 +10,7 @@ from tashictl.model.net import (
     Address,
     DhcpClient,
     HostNet,
+    Lease,
     Link,
     Pending,
     Picture,
@@ -42,6 +43,11 @@ part tools; for t in $TOOLS; do ! command -v "$t" >/dev/null || echo "$t"; done
 part facts
 set -- $SSH_CONNECTION; echo "reached $3 $4"
 echo "uptime $(cut -d' ' -f1 /proc/uptime)"
+for f in /run/systemd/netif/leases/*; do
+  d=$(grep -lx "${f##*/}" /sys/class/net/*/ifindex 2>/dev/null) || continue
+  d=${d%/*}; set -- "$(sed -n 's/^ADDRESS=//p' "$f")" "$(sed -n 's/^CLIENTID=//p' "$f")"
+  echo "lease ${d##*/} $1 $2"
+done
 awk '$1 == "nameserver" {print "nameserver " $2}' /etc/resolv.conf 2>/dev/null
 running() { [ -d /run/systemd/system ] && systemctl -q is-active "$1" 2>/dev/null; }
 set -- /etc/netplan/*.y*ml; [ ! -e "$1" ] || echo 'manager netplan'
@@ -100,6 +106,7 @@ def read(out: bytes, nonce: str) -> HostNet | None:
         nameservers=tuple(facts.get("nameserver", [])),
         uptime_s=float(uptime or 0),
         digest=named["picture"].text.strip(),
+        leases=tuple(_leases(facts.get("lease", []))),
         pending=pending(named["pending"].text),
     )
 
@@ -129,6 +136,13 @@ def pending(text: str) -> Pending | None:
 def _port(reached: str) -> int:
     port = reached.partition(" ")[2]
     return int(port) if port.isdigit() else 0
+
+
+def _leases(lines: Iterable[str]) -> Iterable[Lease]:
+    for line in lines:
+        device, address, *client = line.split() + [""] * 2
+        if address:
+            yield Lease(device=device, address=address, client=client[0])
 
 
 def _facts(section: Section) -> dict[str, list[str]]:

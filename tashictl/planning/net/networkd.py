@@ -55,9 +55,15 @@ class Net(Struct, frozen=True, kw_only=True):
 
 
 class Maker:
-    """Makes devices and interfaces of one layout; `theirs` are the operator's files."""
+    """Makes devices and interfaces of one layout; `theirs` are the operator's files.
 
-    def __init__(self, layout: Layout, theirs: Mapping[str, str], mac: str) -> None:
+    `known` is as whom an interface asks for its lease, where that is not networkd's own choice.
+    """
+
+    def __init__(
+        self, layout: Layout, theirs: Mapping[str, str], mac: str, known: Mapping[str, Options]
+    ) -> None:
+        self.known = known
         self.layout = layout
         self.theirs = theirs
         self.mac = mac
@@ -186,6 +192,8 @@ class Maker:
             for s in taken
             if s.name not in ("Link", "Network") and _wanted_family(s, bool(kept4), bool(kept6))
         )
+        if _DHCP.get(dict(network).get("DHCP", ""), set()) & {"4"}:
+            sections = _identified(sections, self.known.get(name, ()))
         addressed = bool(sections) or any(k in ("Address", "DHCP") for k, _ in network)
         return Net(
             name=name,
@@ -243,6 +251,14 @@ class Maker:
 def _dhcp(found: Sequence[Section]) -> set[str]:
     said = [v for s in found if s.name == "Network" for k, v in s.options if k == "DHCP"]
     return set(_DHCP.get(said[-1].lower(), set())) if said else set()
+
+
+def _identified(found: tuple[Section, ...], known: Options) -> tuple[Section, ...]:
+    """The sections with as whom it asks; what the operator says of that stands."""
+    said = {k for s in found if s.name == "DHCPv4" for k, _ in s.options}
+    if not known or said & {"IAID", "ClientIdentifier"}:
+        return found
+    return (*found, Section("DHCPv4", known))
 
 
 def _network_of(found: Sequence[Section]) -> Options:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tashictl.model.host import HostConfig
 from tashictl.model.net import HostFile, HostNet, Layout, Picture
@@ -15,15 +16,15 @@ from tashictl.model.vm import Vm
 from tashictl.planning import paths
 from tashictl.planning.net import files as net_files
 from tashictl.planning.net import layout as layouts
-from tashictl.planning.net import obstacles, target
+from tashictl.planning.net import lease, obstacles, target
 from tashictl.planning.net.change import back, changes
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
     """What a host is to become.
 
-    `files` are only those that differ; `owned` are the interfaces that our files define, `unowned`
-    those that they did and do no more.
+    `files` are only those that differ; `told` is what networkd is told of at once; `owned` are the
+    interfaces that our files define, `unowned` those that they did and do no more.
     """
 
     host: str
@@ -31,6 +32,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
     net: HostNet
     picture: Picture
     files: tuple[HostFile, ...]
+    told: lease.Told = lease.Told()
     forward: tuple[AnyChange, ...]
     reverse: tuple[AnyChange, ...]
     owned: tuple[str, ...] = ()
@@ -58,18 +60,29 @@ def propose(wanted: Wanted, net: HostNet) -> Proposal:
     before = net_files.owned(net.files)
     uplink = net.picture.link(layout.uplink)
     mac = uplink.mac if uplink is not None else ""
-    want = net_files.files(layout, wanted.templates, net.files, mac)
-    picture = target.target(layout, net, before, wanted.taps)
-    forward = changes(net.picture, picture)
+    clients = {device: found.client for device, found in lease.of(net).items()}
+    want = net_files.files(layout, wanted.templates, net.files, mac, clients)
+    differ = tuple(f for f in want if _differs(f, net))
+    fresh = {f.path for f in differ}
+    target.target(layout, net, before, wanted.taps)  # raises what is wrong with all of it
+    told = lease.told(layout, net, fresh)
+    start = lease.without(net.picture, told)
+    picture = target.target(layout, replace(net, picture=start), before, wanted.taps)
+    forward = changes(start, picture)
     after = net_files.owned({f.path: f.text for f in want if f.text is not None})
     return Proposal(
         host=wanted.host.name,
         layout=layout,
         net=net,
         picture=picture,
-        files=tuple(f for f in want if _differs(f, net)),
-        forward=(*forward, *renewals(forward, net.picture, picture)),
-        reverse=back(net.picture, picture),
+        files=differ,
+        told=told,
+        forward=(
+            *forward,
+            *renewals(forward, start, picture),
+            *lease.forward(told, net, fresh),
+        ),
+        reverse=lease.reverse(told, back(start, picture)),
         owned=tuple(sorted(after)),
         unowned=tuple(sorted(before - after)),
     )

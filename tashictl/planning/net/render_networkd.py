@@ -28,11 +28,19 @@ class _Wanted(Struct, frozen=True, kw_only=True):
 
 
 def files(
-    layout: Layout, templates: Mapping[str, str], observed: Mapping[str, str], mac: str = ""
+    layout: Layout,
+    templates: Mapping[str, str],
+    observed: Mapping[str, str],
+    mac: str = "",
+    clients: Mapping[str, str] | None = None,
 ) -> tuple[HostFile, ...]:
-    """Our .netdev and .network files; `mac` is the uplink's, which its bridges then have."""
+    """Our .netdev and .network files; `mac` is the uplink's, which its bridges then have.
+
+    `clients` are the client identifiers, in hex, of the leases that networkd holds, by interface.
+    """
     own = theirs(observed)
-    maker = networkd.Maker(layout, own, mac or _mac_before(observed))
+    known = _identities(layout, observed, clients or {})
+    maker = networkd.Maker(layout, own, mac or _mac_before(observed), known)
     raise_all(_conflicts(layout, own, maker))
     found = []
     for wanted in _wanted(maker):
@@ -46,8 +54,18 @@ def files(
             trim=True,
         )
         found.append(HostFile(path=wanted.path, text=render.marked(text)))
-    paths = {f.path for f in found}
-    return (*found, *(g for g in without_ours(observed) if g.path not in paths))
+    written = {f.path for f in found}
+    return (*found, *(g for g in without_ours(observed) if g.path not in written))
+
+
+def path(interface: str) -> str:
+    """Where our .network file of an interface lies."""
+    return f"{FOLDER}/{_PREFIX}{interface}.network"
+
+
+def paths(interface: str) -> tuple[str, ...]:
+    """Where our files of an interface lie, that of the device first."""
+    return f"{FOLDER}/{_PREFIX}{interface}.netdev", path(interface)
 
 
 def without_ours(observed: Mapping[str, str]) -> tuple[HostFile, ...]:
@@ -58,8 +76,8 @@ def without_ours(observed: Mapping[str, str]) -> tuple[HostFile, ...]:
 def owned(observed: Mapping[str, str]) -> frozenset[str]:
     """The interfaces that our files define or match."""
     found = set()
-    for path, text in observed.items():
-        if _is_ours(path, text) and not path.endswith(".conf"):
+    for place, text in observed.items():
+        if _is_ours(place, text) and not place.endswith(".conf"):
             found |= {*units.values(text, "NetDev", "Name"), *units.values(text, "Match", "Name")}
     return frozenset(found)
 
@@ -69,30 +87,43 @@ def theirs(observed: Mapping[str, str]) -> dict[str, str]:
     return {p: t for p, t in observed.items() if not _is_ours(p, t)}
 
 
-def _is_ours(path: str, text: str) -> bool:
-    in_folder = path.startswith(f"{FOLDER}/{_PREFIX}") or path.endswith(".network.d/tashi.conf")
+def _is_ours(place: str, text: str) -> bool:
+    in_folder = place.startswith(f"{FOLDER}/{_PREFIX}") or place.endswith(".network.d/tashi.conf")
     return in_folder and render.IFUP_MARK in text
 
 
 def _mac_before(observed: Mapping[str, str]) -> str:
     """The MAC that our bridges have already."""
-    for path, text in observed.items():
-        if _is_ours(path, text) and (found := units.values(text, "NetDev", "MACAddress")):
+    for place, text in observed.items():
+        if _is_ours(place, text) and (found := units.values(text, "NetDev", "MACAddress")):
             return found[0]
     return ""
 
 
+def _identities(
+    layout: Layout, observed: Mapping[str, str], clients: Mapping[str, str]
+) -> dict[str, units.Options]:
+    """As whom a bridge asks for the lease that its port had, so that it is given the same.
+
+    Once the port has none any more, our own file of the bridge knows it.
+    """
+    found = {}
+    for strand in layout.strands:
+        client = clients.get(strand.port, "") if strand.holder == strand.bridge else ""
+        own = observed.get(path(strand.holder), "")
+        found[strand.holder] = units.identity(client) or units.identity_in(own)
+    return found
+
+
 def _wanted(maker: networkd.Maker) -> Iterator[_Wanted]:
     for dev in maker.netdevs():
-        path = f"{FOLDER}/{_PREFIX}{dev.name}.netdev"
-        yield _Wanted(template=NETDEV, path=path, values={"dev": dev})
+        yield _Wanted(template=NETDEV, path=paths(dev.name)[0], values={"dev": dev})
     for net in maker.networks():
         if net.dropin_of:
-            path = f"{FOLDER}/{net.dropin_of}.d/tashi.conf"
-            yield _Wanted(template=DROPIN, path=path, values={"net": net})
+            place = f"{FOLDER}/{net.dropin_of}.d/tashi.conf"
+            yield _Wanted(template=DROPIN, path=place, values={"net": net})
         else:
-            path = f"{FOLDER}/{_PREFIX}{net.name}.network"
-            yield _Wanted(template=NETWORK, path=path, values={"net": net})
+            yield _Wanted(template=NETWORK, path=path(net.name), values={"net": net})
 
 
 def _conflicts(
@@ -112,15 +143,15 @@ def _conflicts(
                 host=layout.host,
             )
     ours = {d.name for d in devs if d.kind == "bridge"}
-    for path, text in theirs.items():
+    for place, text in theirs.items():
         port = layout.uplink
         inside = set(units.values(text, "Network", "Bridge")) - ours
-        if maker.bridged and inside and path == units.chosen(theirs, port):
+        if maker.bridged and inside and place == units.chosen(theirs, port):
             bridge = sorted(inside)[0]
             yield InvalidRequest(
                 "E-HOST-FILES",
                 f"{layout.host}: {port} is in the bridge {bridge} already",
-                cause=f"{path} says so; an interface can be in one bridge only",
+                cause=f"{place} says so; an interface can be in one bridge only",
                 hint=f"`bridge: {bridge}` for that network in the inventory, which takes it over",
                 host=layout.host,
             )

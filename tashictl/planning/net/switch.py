@@ -24,6 +24,7 @@ from tashictl.model.net import HostFile
 from tashictl.model.steps_net import ArmNet, ConfirmNet, GoNet, NetStep, RollbackNet
 from tashictl.planning.launch import mark_for
 from tashictl.planning.net import lint
+from tashictl.planning.net.networkd_words import LENT
 from tashictl.planning.net.text import WORDS
 from tashictl.planning.shell import quote
 
@@ -198,6 +199,10 @@ timed || die 'its timer has died'
 [ ! -d "$P/begun" ] || { echo 'has begun already'; exit 0; }
 launch apply """
 
+# networkd is not told again: it has done what the files say, and would ask for its leases anew.
+_LENT = rf"""lent_back() {{ [ ! -e "$P/told" ] || rm -f {LENT}*; }}
+"""
+
 _CONFIRM = r"""mkdir -p "$NET" && exec 6>>"$NET/lock" && flock -w 10 6 \
   || die "$NET cannot be locked"
 if ! is_ours_net; then
@@ -233,6 +238,7 @@ while read -r mode path; do
   if [ "$mode" = gone ]; then rm -f "$path"; else mv -f "$(fresh "$path")" "$path"; fi || exit 1
   sync "${path%/*}"
 done <"$P/files"
+lent_back
 ifstate
 echo confirmed >"$P/stage"; : >"$P/detail"
 rm -rf "$NET/last"; mv "$P" "$NET/last"
@@ -282,7 +288,7 @@ def text(step: NetStep) -> str:
         case GoNet():
             return head + _GO
         case ConfirmNet():
-            return head + _FRESH + _IFSTATE + _CONFIRM
+            return head + _FRESH + _IFSTATE + _LENT + _CONFIRM
         case RollbackNet():
             return head + f"WHY={quote(step.why)}\n" + _ROLLBACK
         case _:

@@ -9,6 +9,7 @@ from tashictl.model.net_change import (
     AddAddress,
     AddPortVlan,
     AnyChange,
+    AskNetworkd,
     DropAddress,
     DropLink,
     DropPortVlan,
@@ -22,12 +23,16 @@ from tashictl.model.net_change import (
     SetUp,
     StartDhcp,
     StopDhcp,
+    TellNetworkd,
+    UntellNetworkd,
 )
+from tashictl.planning.net import networkd_words
 from tashictl.planning.shell import quote
 
 # `now` keeps what an address looks like in the log; grep -w would take 10.0.0.1 for 10.0.0.1/24.
 # On the way back `stay` is set: a client that was there before goes on asking.
-WORDS = r"""
+WORDS = (
+    r"""
 stay=
 has() { [ -e "/sys/class/net/$1" ]; }
 with_address() { ip -o addr show dev "$1" 2>/dev/null | grep -qF " $2 "; }
@@ -77,6 +82,8 @@ dhcp_start() { # interface, seconds, own command line or nothing
   ip -4 -o addr show dev "$d" scope global | grep -q inet \
     || { echo "no lease for $d within $w s"; return 1; }; }
 """
+    + networkd_words.WORDS
+)
 
 
 def commands(changes: Iterable[AnyChange]) -> tuple[str, ...]:
@@ -136,6 +143,8 @@ def _layer3(change: AnyChange) -> str:
         case StartDhcp(client=client, wait_s=wait_s):
             argv = "".join(f" {quote(a)}" for a in client.argv)
             return f"dhcp_start {quote(client.device)} {wait_s}{argv}"
+        case TellNetworkd() | UntellNetworkd() | AskNetworkd():
+            return networkd_words.command(change)
         case _:
             raise TypeError(type(change).__name__)
 
@@ -244,5 +253,7 @@ def _words3(change: AnyChange) -> str:
             return f"- DHCP client of {device}"
         case StartDhcp(client=client):
             return f"+ DHCP client of {client.device}"
+        case TellNetworkd() | UntellNetworkd() | AskNetworkd():
+            return networkd_words.words(change)
         case _:
             raise TypeError(type(change).__name__)

@@ -77,6 +77,24 @@ def names(text: str, interface: str) -> bool:
     return interface in values(text, "Match", "Name")
 
 
+def asks(text: str) -> bool:
+    """Whether a file has DHCP give an address of IPv4."""
+    return values(text, "Network", "DHCP")[-1:] in (("yes",), ("true",), ("ipv4",))
+
+
+def identity(client: str) -> Options:
+    """What [DHCPv4] says of a client identifier in hex (RFC 4361, RFC 2132), as far as it can."""
+    if client.startswith("ff") and len(client) > len("ff") + 8:
+        return (("IAID", str(int(client[2:10], 16))),)
+    return (("ClientIdentifier", "mac"),) if client.startswith("01") else ()
+
+
+def identity_in(text: str) -> Options:
+    """What a file says of it."""
+    found = (p for s in sections(text) if s.name == "DHCPv4" for p in s.options)
+    return tuple(p for p in found if p[0] in ("IAID", "ClientIdentifier"))
+
+
 def _matches(text: str, interface: str) -> bool:
     match = [s for s in sections(text) if s.name == "Match"]
     keys = {k for s in match for k, _ in s.options}

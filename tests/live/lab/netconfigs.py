@@ -95,6 +95,12 @@ def networkd(files: Files) -> Files:
     }
 
 
+def leased_networkd(seat: Seat) -> Files:
+    """networkd, management by DHCP without a tag on eth0: for NetHosts(dhcp=True)."""
+    del seat
+    return networkd({"10-eth0.network": "[Match]\nName=eth0\n\n[Network]\nDHCP=ipv4\n"})
+
+
 def flat_networkd(seat: Seat) -> Files:
     """networkd, management without a tag on eth0, nothing on eth1."""
     text = "[Match]\nName=eth0\n\n[Network]\nAddress={cidr}\nGateway={gateway}\n"

@@ -12,6 +12,7 @@ def answer(net: HostNet, nonce: str, pending: Mapping[str, str] | None = None) -
     """What the look's script prints on a host whose network is `net`."""
     facts = [f"reached {net.reached} {net.port or 22}", f"uptime {net.uptime_s}"]
     facts += [f"nameserver {n}" for n in net.nameservers]
+    facts += [f"lease {x.device} {x.address} {x.client}" for x in net.leases]
     facts += [f"manager {net.manager}"] if net.manager else []
     parts = {
         "links": json.dumps([_loopback(), *map(_link, net.picture.links)]),

@@ -1,6 +1,5 @@
-"""What is refused before anything is sent: an address that networkd alone can ask for."""
+"""What is refused before anything is sent; leases of networkd: see test_lease.py."""
 
-import pytest
 from msgspec.structs import replace
 
 from tashictl.model.host import HostConfig
@@ -27,11 +26,6 @@ def refused(one: Proposal) -> list[str]:
 
 
 UPLINK = Link(name="eth0", mac="02:00:00:00:00:01", up=True)
-
-
-@pytest.mark.parametrize("network", [DHCP, ANY])
-def test_a_lease_of_networkd_is_not_moved_nor_asked_for(network: Network) -> None:
-    assert refused(proposed(network, "networkd", replace(UPLINK, addresses=LEASE))) == ["E-DHCP"]
 
 
 def test_ifupdown_moves_a_lease_and_networkd_a_fixed_address() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tashictl.model.net import Address, DhcpClient, HostNet, Link, Picture
+from tashictl.model.net import Address, DhcpClient, HostNet, Lease, Link, Picture
 from tashictl.planning.net import look
 from tests.planning.net.shown import answer
 from tests.planning.net.test_change import pictures
@@ -33,6 +33,18 @@ def test_what_the_kernel_and_routers_make_by_themselves_is_no_route_of_ours() ->
     seen = look.read(raw.replace(b"B routes4\n[]", b"B routes4\n" + odd), NONCE)
 
     assert seen is not None and seen.picture.routes == ()
+
+
+def test_leases_of_networkd_are_read_and_odd_lines_are_none() -> None:
+    leases = (
+        Lease(device="eth0", address="192.0.2.7", client="ff405663a200020000ab11"),
+        Lease(device="eth1", address="192.0.2.8"),
+    )
+    raw = answer(HostNet(picture=Picture(), leases=leases), NONCE)
+    seen = look.read(raw.replace(b"lease eth0", b"lease\nlease eth2\nlease eth0"), NONCE)
+
+    assert seen is not None
+    assert seen.leases == leases
 
 
 def test_a_file_comes_byte_for_byte_with_its_mode() -> None:

@@ -128,6 +128,41 @@ dhcp_start() { # interface, seconds, own command line or nothing
   ip -4 -o addr show dev "$d" scope global | grep -q inet \
     || { echo "no lease for $d within $w s"; return 1; }; }
 
+networkd_told() { # paths of new files
+  : >"$P/told" || return 1
+  [ -d /run/systemd/network ] || mkdir -m 755 /run/systemd/network || return 1
+  for f; do
+    n=$(awk -v f="$f" '{sub(/^[^ ]* /, "")} $0 == f {print NR}' "$P/files")
+    x=/run/systemd/network/04-tashi-${f##*/05-tashi-}
+    cat "$P/new.$n" >"$x" && chmod 644 "$x" || return 1
+  done
+  networkctl reload || return 1
+  for f; do
+    case $f in *.netdev) x=${f##*/05-tashi-}; ip link set dev "${x%.netdev}" alias '' ;; esac
+  done; }
+networkd_untold() { [ ! -e "$P/told" ] || { rm -f /run/systemd/network/04-tashi-*; networkctl reload; }; }
+networkd_has() { # interface: whether a lease is there, and its address on it
+  [ -z "$(ip -4 -o addr show dev "$1" scope global dynamic 2>/dev/null)" ] || return 0
+  a=/run/systemd/netif/leases/$(cat "/sys/class/net/$1/ifindex" 2>/dev/null)
+  a=$(sed -n 's/^ADDRESS=//p' "$a" 2>/dev/null)
+  [ -n "$a" ] && ip -4 -o addr show dev "$1" | grep -qF " $a/"; }
+networkd_leased() { # interface, seconds
+  i=$(($2 * 2))
+  until networkd_has "$1"; do
+    [ "$i" -gt 0 ] || { echo "networkd got no lease for $1 within $2 s"; return 1; }
+    i=$((i-1)); sleep 0.5
+  done; }
+networkd_rests() { # interface: until it is done with it, 10 s at most
+  i=20; s=/run/systemd/netif/links/$(cat "/sys/class/net/$1/ifindex" 2>/dev/null)
+  while grep -qxE 'ADMIN_STATE=(pending|initialized|configuring)' "$s" 2>/dev/null; do
+    [ "$i" -gt 0 ] || return 0; i=$((i-1)); sleep 0.5
+  done; }
+networkd_asked() { # interface, seconds: its own first try may have gone nowhere
+  [ -e "$P/told" ] || return 0
+  networkd_leased "$1" 3 >/dev/null \
+    || { networkctl reconfigure "$1" && networkd_leased "$1" "$2"; } || return 1
+  networkd_rests "$1"; }
+
 picture() {
   w=" $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | tr '\n' ' ') "
   { for d in /sys/class/net/*; do
@@ -241,6 +276,41 @@ dhcp_start() { # interface, seconds, own command line or nothing
   else echo "no DHCP client on the host"; return 1; fi
   ip -4 -o addr show dev "$d" scope global | grep -q inet \
     || { echo "no lease for $d within $w s"; return 1; }; }
+
+networkd_told() { # paths of new files
+  : >"$P/told" || return 1
+  [ -d /run/systemd/network ] || mkdir -m 755 /run/systemd/network || return 1
+  for f; do
+    n=$(awk -v f="$f" '{sub(/^[^ ]* /, "")} $0 == f {print NR}' "$P/files")
+    x=/run/systemd/network/04-tashi-${f##*/05-tashi-}
+    cat "$P/new.$n" >"$x" && chmod 644 "$x" || return 1
+  done
+  networkctl reload || return 1
+  for f; do
+    case $f in *.netdev) x=${f##*/05-tashi-}; ip link set dev "${x%.netdev}" alias '' ;; esac
+  done; }
+networkd_untold() { [ ! -e "$P/told" ] || { rm -f /run/systemd/network/04-tashi-*; networkctl reload; }; }
+networkd_has() { # interface: whether a lease is there, and its address on it
+  [ -z "$(ip -4 -o addr show dev "$1" scope global dynamic 2>/dev/null)" ] || return 0
+  a=/run/systemd/netif/leases/$(cat "/sys/class/net/$1/ifindex" 2>/dev/null)
+  a=$(sed -n 's/^ADDRESS=//p' "$a" 2>/dev/null)
+  [ -n "$a" ] && ip -4 -o addr show dev "$1" | grep -qF " $a/"; }
+networkd_leased() { # interface, seconds
+  i=$(($2 * 2))
+  until networkd_has "$1"; do
+    [ "$i" -gt 0 ] || { echo "networkd got no lease for $1 within $2 s"; return 1; }
+    i=$((i-1)); sleep 0.5
+  done; }
+networkd_rests() { # interface: until it is done with it, 10 s at most
+  i=20; s=/run/systemd/netif/links/$(cat "/sys/class/net/$1/ifindex" 2>/dev/null)
+  while grep -qxE 'ADMIN_STATE=(pending|initialized|configuring)' "$s" 2>/dev/null; do
+    [ "$i" -gt 0 ] || return 0; i=$((i-1)); sleep 0.5
+  done; }
+networkd_asked() { # interface, seconds: its own first try may have gone nowhere
+  [ -e "$P/told" ] || return 0
+  networkd_leased "$1" 3 >/dev/null \
+    || { networkctl reconfigure "$1" && networkd_leased "$1" "$2"; } || return 1
+  networkd_rests "$1"; }
 
 picture() {
   w=" $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | tr '\n' ' ') "

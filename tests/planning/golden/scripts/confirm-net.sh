@@ -31,6 +31,7 @@ ifstate() {
     cat /run/network/ifstate.tashi >/run/network/ifstate
     rm -f "/run/network/ifstate.$x" /run/network/ifstate.tashi
   done <"$P/down"; }
+lent_back() { [ ! -e "$P/told" ] || rm -f /run/systemd/network/04-tashi-*; }
 mkdir -p "$NET" && exec 6>>"$NET/lock" && flock -w 10 6 \
   || die "$NET cannot be locked"
 if ! is_ours_net; then
@@ -66,6 +67,7 @@ while read -r mode path; do
   if [ "$mode" = gone ]; then rm -f "$path"; else mv -f "$(fresh "$path")" "$path"; fi || exit 1
   sync "${path%/*}"
 done <"$P/files"
+lent_back
 ifstate
 echo confirmed >"$P/stage"; : >"$P/detail"
 rm -rf "$NET/last"; mv "$P" "$NET/last"
