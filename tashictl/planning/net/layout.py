@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address, ip_interface
 
 from msgspec.structs import replace
 
@@ -91,6 +92,24 @@ def _gateway6(strand: Strand) -> str:
     return strand.network.gateway6 or (gateway if ":" in gateway else "")
 
 
+def decides(layout: Layout, v6: bool) -> bool:
+    """Whether the inventory says where the default route of a family comes from."""
+    if v6:
+        return any(s.gateway6 or s.address6 == "auto" for s in layout.strands)
+    return any(s.gateway or s.address == "dhcp" for s in layout.strands)
+
+
+def kept_gateway(layout: Layout, asked: str, known: Iterable[str]) -> str:
+    """The gateway from before that stays beside a fixed address, or "".
+
+    It does where the inventory decides nothing of it, and it is next to that address.
+    """
+    mine = ip_interface(asked)
+    if decides(layout, mine.version == 6):
+        return ""
+    return next((g for g in known if ip_address(g) in mine.network), "")
+
+
 def without_gateways(layout: Layout, v4: bool, v6: bool) -> Layout:
     """The layout for a host whose default route lies elsewhere, and stays there."""
     return replace(
@@ -122,6 +141,17 @@ def _strand(uplink: str, network: Network, address: str, address6: str) -> Stran
         address=address,
         address6=address6,
     )
+
+
+def held_by(layout: Layout, bridge: str) -> tuple[Strand, ...]:
+    """The strands of a bridge, and one for what a VLAN-aware one itself has without a tag."""
+    strands = tuple(s for s in layout.strands if s.bridge == bridge)
+    if any(s.holder == bridge for s in strands):
+        return strands
+    first = strands[0]
+    network = replace(first.network, vlan=None)
+    own = replace(first, network=network, holder=bridge, address="", address6="")
+    return (*strands, replace(own, gateway="", gateway6=""))
 
 
 def _problems(host: HostConfig, networks: tuple[Network, ...]) -> Iterator[InvalidRequest]:

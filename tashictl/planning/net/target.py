@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_interface
 
 from msgspec.structs import replace
 
-from tashictl.errors import InvalidRequest, TashiError, raise_all
+from tashictl.errors import raise_all
 from tashictl.model.net import (
     Address,
     DhcpClient,
@@ -19,7 +19,8 @@ from tashictl.model.net import (
     Route,
     Strand,
 )
-from tashictl.planning.net.change import MADE
+from tashictl.planning.net import layout as layouts
+from tashictl.planning.net import obstacles, sizes, uplinks
 
 _STP_DELAY_S = 15.0  # the kernel's own
 
@@ -31,25 +32,31 @@ def target(layout: Layout, net: HostNet, owned: frozenset[str], taps: Mapping[st
     `taps` says on which network (by id) each TAP of a VM belongs. Raises InvalidRequest or
     Problems where that cannot be, or would surely cut the host off.
     """
-    raise_all(problems(layout, net, owned, taps))
-    work = _Work(layout, net.picture)
+    raise_all(obstacles.problems(layout, net, owned, taps))
+    work = _Work(layout, net.picture, owned)
     for strand in layout.strands:
         work.wire(strand)
     for bridge in layout.bridges:
-        strands = [s for s in layout.strands if s.bridge == bridge]
-        work.carry(strands)
+        work.carry(layouts.held_by(layout, bridge))
+    work.give_back(uplinks.said(layout, net.files))
     for strand in layout.strands:
         work.route(strand)
     work.replug(taps)
-    work.drop(owned)
-    return work.picture()
+    work.drop()
+    work.calm(owned)
+    work.links = sizes.sized(layout, work.links)
+    after = work.picture()
+    raise_all(uplinks.wrong(layout, net, after))
+    return after
 
 
 class _Work:
     """A picture that is being changed."""
 
-    def __init__(self, layout: Layout, before: Picture) -> None:
+    def __init__(self, layout: Layout, before: Picture, owned: frozenset[str]) -> None:
         self.layout, self.before = layout, before
+        self.owned, self.gone = owned, obstacles.gone(layout, before, owned)
+        self.ports = {s.port for s in layout.strands}
         self.links = {link.name: link for link in before.links}
         self.routes = list(before.routes)
         self.vlans = set(before.vlans)
@@ -64,25 +71,17 @@ class _Work:
         )
 
     def wire(self, strand: Strand) -> None:
-        """Uplink, port, bridge, and the holder of addresses: there, joined, up, of their MTU."""
+        """Uplink, port, bridge, and the holder of addresses: there, joined and up."""
         network, uplink = strand.network, self.layout.uplink
-        mtu = network.mtu
-        if network.mode == "bridge":
-            self._raise(uplink, mtu)
         port = self._port(strand)
         bridge = self._bridge(strand)
-        joined = replace(port, master=bridge.name, up=True)
-        self.links[port.name] = joined
-        self.links[bridge.name] = replace(bridge, up=True, mtu=mtu or bridge.mtu)
+        promisc = port.promisc or network.vlan_aware
+        self.links[port.name] = replace(port, master=bridge.name, up=True, promisc=promisc)
+        self.links[bridge.name] = replace(bridge, up=True)
         if network.mode == "bridge" and uplink in self.links:
             self.links[uplink] = replace(self.links[uplink], up=True)
         if network.vlan_aware:
             self._tag(strand)
-
-    def _raise(self, uplink: str, mtu: int | None) -> None:
-        link = self.links[uplink]
-        if mtu is not None and mtu > link.mtu:
-            self.links[uplink] = replace(link, mtu=mtu)
 
     def _port(self, strand: Strand) -> Link:
         network, uplink = strand.network, self.layout.uplink
@@ -97,13 +96,13 @@ class _Work:
             vlan=network.vlan if strand.tagged else None,
             vxlan=network.vxlan,
             remotes=network.remotes,
-            mtu=network.mtu or 1500,
+            mtu=sizes.AS_GIVEN,
         )
         if known is None or (known.kind, known.parent, known.vlan, known.vxlan) != (
             (wanted.kind, wanted.parent, wanted.vlan, wanted.vxlan)
         ):
             return wanted
-        return replace(known, mtu=network.mtu or known.mtu)
+        return known
 
     def _bridge(self, strand: Strand) -> Link:
         network = strand.network
@@ -117,7 +116,7 @@ class _Work:
                 kind="bridge",
                 # Its own, and the uplink's: else it changes with every TAP that joins.
                 mac=uplink.mac if uplink is not None and network.mode == "bridge" else "",
-                mtu=network.mtu or 1500,
+                mtu=sizes.AS_GIVEN,
                 stp=bool(stp),
                 forward_delay_s=(
                     delay_s if network.forward_delay is None else float(network.forward_delay)
@@ -134,9 +133,9 @@ class _Work:
 
     def _tag(self, strand: Strand) -> None:
         vlan = strand.network.vlan
+        for device in (strand.port, strand.bridge):  # untagged frames, as the kernel has it
+            self.vlans.add(PortVlan(device=device, vlan=1, pvid=True, untagged=True))
         if vlan is None:
-            for device in (strand.port, strand.bridge):
-                self.vlans.add(PortVlan(device=device, vlan=1, pvid=True, untagged=True))
             return
         self.vlans.add(PortVlan(device=strand.port, vlan=vlan))
         if strand.address not in ("", "none") or strand.address6 not in ("", "none"):
@@ -148,19 +147,20 @@ class _Work:
                     mac=self.links[strand.bridge].mac,
                     parent=strand.bridge,
                     vlan=vlan,
-                    mtu=strand.network.mtu or 1500,
+                    mtu=sizes.AS_GIVEN,
                     up=True,
                 )
 
-    def carry(self, strands: list[Strand]) -> None:
+    def carry(self, strands: tuple[Strand, ...]) -> None:
         """Addresses and DHCP clients of the strands of one bridge."""
         for holder in dict.fromkeys(s.holder for s in strands):
             if holder not in self.links:
                 continue  # of a VLAN-aware bridge on which the host has no address
             of = [s for s in strands if s.holder == holder]
             moved: tuple[Address, ...] = ()
-            for port in dict.fromkeys(s.port for s in of):
+            for port in dict.fromkeys(s.source for s in of if s.source in self.links):
                 moved += self._leave(port, holder)
+                moved += self._leave_bridge(port, holder)
             held = self.links[holder].addresses
             wanted = self._wanted(of, (*held, *moved))
             self.links[holder] = replace(self.links[holder], addresses=wanted)
@@ -177,6 +177,30 @@ class _Work:
             self.clients.setdefault(holder, DhcpClient(device=holder, argv=_moved(client, holder)))
         self.routes = [replace(r, device=holder) if r.device == port else r for r in self.routes]
         return moved
+
+    def _leave_bridge(self, port: str, holder: str) -> tuple[Address, ...]:
+        """What the bridge had that a port was in, where that goes."""
+        link = self.before.link(port)
+        if link is None or link.master not in self.gone:
+            return ()
+        return self._leave(link.master, holder)
+
+    def give_back(self, said: uplinks.Said | None) -> None:
+        """An uplink whose bridge goes, and that is no port, has again what that had.
+
+        Or what its own files say.
+        """
+        name = self.layout.uplink
+        before = self.before.link(name)
+        if before is None or before.master not in self.gone or name in self.ports:
+            return
+        had = (*before.addresses, *self._leave_bridge(name, name))
+        if said is not None:
+            had = said.addressed(had)
+            self.routes = [r for r in self.routes if r.device != name or _reaches(r, had)]
+            there = {(r.to, r.v6) for r in self.routes}
+            self.routes += [r for r in said.routes(name) if (r.to, r.v6) not in there]
+        self.links[name] = replace(self.links[name], addresses=had)
 
     def _wanted(self, strands: list[Strand], had: tuple[Address, ...]) -> tuple[Address, ...]:
         found: dict[str, Address] = {}
@@ -203,8 +227,11 @@ class _Work:
 
     def route(self, strand: Strand) -> None:
         """The default routes that static addresses need, and none that nothing reaches."""
-        for gateway, v6 in ((strand.gateway, False), (strand.gateway6, True)):
-            if not gateway:
+        for gateway, asked, v6 in (
+            (strand.gateway, strand.address, False),
+            (strand.gateway6, strand.address6, True),
+        ):
+            if not gateway and ("/" not in asked or not layouts.decides(self.layout, v6)):
                 continue
             mine = [
                 r for r in self.routes
@@ -212,7 +239,9 @@ class _Work:
             ]  # fmt: skip
             kept = [r for r in mine if r.via == gateway][:1]
             self.routes = [r for r in self.routes if r not in mine]
-            self.routes += kept or [Route(to="default", via=gateway, device=strand.holder, v6=v6)]
+            if gateway and not kept:
+                kept = [Route(to="default", via=gateway, device=strand.holder, v6=v6)]
+            self.routes += kept
         if strand.address and strand.holder in self.links:
             on_it = self.links[strand.holder].addresses
             self.routes = [
@@ -233,136 +262,44 @@ class _Work:
                 self.vlans = {v for v in self.vlans if v.device != tap}
                 self.vlans.add(PortVlan(device=tap, vlan=vlan, pvid=True, untagged=True))
 
-    def drop(self, owned: frozenset[str]) -> None:
-        """What files of ours made and nothing wants any more goes."""
-        wanted = {n for s in self.layout.strands for n in (s.port, s.bridge, s.holder)}
-        gone = {n for n in stale(self.before, owned) if n not in wanted}
-        for name in gone:
+    def drop(self) -> None:
+        """What files of ours made and nothing wants any more goes; what they joined leaves."""
+        for name in self.gone:
             del self.links[name]
             self.clients.pop(name, None)
+        joined = {(s.port, s.bridge) for s in self.layout.strands}
+        mine = {self.layout.uplink, *self.owned}
+        free = {
+            link.name for link in self.links.values()
+            if link.master in self.gone
+            or (
+                link.name in mine
+                and link.master in self.layout.bridges
+                and (link.name, link.master) not in joined
+            )
+        }  # fmt: skip
+        for name in free:
+            self.links[name] = replace(self.links[name], master=None)
+        self.routes = [r for r in self.routes if r.device not in self.gone]
+        self.vlans = {v for v in self.vlans if v.device not in self.gone | free}
+
+    def calm(self, owned: frozenset[str]) -> None:
+        """What was in a VLAN-aware bridge of ours, and is in none, is promiscuous no more."""
+        ours = {x.name for x in self.before.links if x.aware and x.name in owned}
+        aware = {x.name for x in self.links.values() if x.aware}
         for link in tuple(self.links.values()):
-            if link.master in gone:
-                self.links[link.name] = replace(link, master=None)
-        self.routes = [r for r in self.routes if r.device not in gone]
-        self.vlans = {v for v in self.vlans if v.device not in gone}
+            before = self.before.link(link.name)
+            if before is not None and before.master in ours and link.master not in aware:
+                self.links[link.name] = replace(link, promisc=False)
 
 
-def stale(picture: Picture, owned: frozenset[str]) -> Iterator[str]:
-    """Interfaces of ours that can go: made ones, whether they are wanted or not."""
-    for link in picture.links:
-        if link.name in owned and link.kind in MADE:
-            yield link.name
-
-
-def problems(
-    layout: Layout, net: HostNet, owned: frozenset[str], taps: Mapping[str, int]
-) -> Iterator[TashiError]:
-    """Why the layout cannot be had on the host; each with what to do."""
-    picture = net.picture
-    if any(s.network.mode == "bridge" for s in layout.strands):
-        uplink = picture.link(layout.uplink)
-        if uplink is None:
-            there = [link.name for link in picture.links if link.kind == ""]
-            yield InvalidRequest(
-                "E-UPLINK",
-                f"{layout.host} has no interface {layout.uplink}",
-                cause=f"it has {', '.join(there) or 'none'}",
-                hint=f"`uplink: {(*there, 'NAME')[0]}` for {layout.host} in the inventory",
-                host=layout.host,
-            )
-            return
-    wanted = {n for s in layout.strands for n in (s.port, s.bridge, s.holder)}
-    here = {s.network.id for s in layout.strands}
-    moving = {tap for tap, network in taps.items() if network in here}
-    for name in stale(picture, owned):
-        if name in wanted:
-            continue
-        yield from _held(layout, picture, name, moving)
-    for strand in layout.strands:
-        link = picture.link(strand.bridge)
-        if link is not None and link.kind != "bridge":
-            yield InvalidRequest(
-                "E-BRIDGE",
-                f"{layout.host}: {strand.bridge} is there and is no bridge",
-                cause=f"it is {link.kind or 'hardware'}",
-                hint=f"another `bridge:` for network {strand.network.name}",
-                host=layout.host,
-            )
-        yield from _twice(layout, picture, strand)
-        yield from _homeless(layout, picture, strand, net.reached)
-        yield from _shared(layout, picture, strand)
-
-
-def _twice(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiError]:
-    """A VLAN that the uplink has already under another name: the kernel takes none twice."""
-    for link in picture.links:
-        if (link.kind, link.parent, link.name != strand.port) != ("vlan", layout.uplink, True):
-            continue
-        if strand.tagged and link.vlan == strand.network.vlan:
-            yield InvalidRequest(
-                "E-VLAN",
-                f"{layout.host}: VLAN {link.vlan} is on {layout.uplink} already, as {link.name}",
-                cause=f"network {strand.network.name} would have it as {strand.port}, and the "
-                "kernel takes no VLAN twice",
-                hint=f"take {link.name} out of the host's own files, and: ip link del {link.name}",
-                host=layout.host,
-            )
-
-
-def _held(layout: Layout, picture: Picture, name: str, moving: set[str]) -> Iterator[TashiError]:
-    """Something that is not wanted any more, and yet cannot go; TAPs that move hold nothing."""
-    link = picture.link(name)
-    ours = {layout.uplink, *(s.port for s in layout.strands), *moving}
-    guests = [p.name for p in picture.ports(name) if p.kind not in MADE and p.name not in ours]
-    carries = [a.cidr for a in link.addresses] if link is not None else []
-    if not guests and not carries:
-        return
-    cause = "guests hang on it: " + ", ".join(guests) if guests else "it carries " + carries[0]
-    yield InvalidRequest(
-        "E-IN-USE",
-        f"{layout.host}: {name} is in no network any more, and in use",
-        cause=cause,
-        hint="put its network back into the inventory, or move what uses it first",
-        host=layout.host,
-    )
-
-
-def _homeless(
-    layout: Layout, picture: Picture, strand: Strand, reached: str
-) -> Iterator[TashiError]:
-    """An address by which we come, on a port, that nothing takes over."""
-    port = picture.link(strand.port)
-    if port is None or strand.address != "none":
-        return
-    if any(s.address not in ("", "none") for s in layout.strands):
-        return
-    here = [a.cidr for a in port.addresses if a.cidr.partition("/")[0] == reached]
-    if here:
-        yield InvalidRequest(
-            "E-LOCKOUT",
-            f"{layout.host} is reached by {here[0]} on {port.name}, and would have no address",
-            cause=f"{strand.network.name} has host_address none, and no other network gives one",
-            hint=f"leave host_address out (it stays as it is), or host_addresses: "
-            f"[{strand.network.name}={here[0]}]",
-            host=layout.host,
-        )
-
-
-def _shared(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiError]:
-    """An address that is wanted here, and stays on an interface that nothing changes."""
-    changed = {n for s in layout.strands for n in (s.port, s.holder)}
-    for wanted in (strand.address, strand.address6):
-        plain, slash, _ = wanted.partition("/")
-        for link in picture.links if slash else ():
-            had = {a.cidr.partition("/")[0] for a in link.addresses}
-            if plain in had and link.name not in changed:
-                yield InvalidRequest(
-                    "E-ADDRESS",
-                    f"{layout.host}: {plain} is on {link.name}, not for {strand.holder} too",
-                    cause=f"network {strand.network.name} gives it, and {link.name} keeps it",
-                    hint=f"an untagged network takes it from {link.name}, with host_address none",
-                    host=layout.host,
-                )
+def heir(layout: Layout, picture: Picture, device: str, gone: frozenset[str]) -> str:
+    """The interface that has what `device` has now; "" where that is lost with it."""
+    if device not in gone:
+        return device
+    heirs = {layout.uplink: layout.uplink} | {s.port: "" for s in layout.strands}
+    heirs |= {s.port: s.bridge for s in layout.strands if s.holder == s.bridge}
+    return next((heirs[p.name] for p in picture.ports(device) if p.name in heirs), "")
 
 
 def _reaches(route: Route, addresses: Iterable[Address]) -> bool:

@@ -17,6 +17,7 @@ from tashictl.model.net_change import (
     SetBridge,
     SetMaster,
     SetMtu,
+    SetPromisc,
     SetRoute,
     SetUp,
     StartDhcp,
@@ -25,7 +26,9 @@ from tashictl.model.net_change import (
 from tashictl.planning.shell import quote
 
 # `now` keeps what an address looks like in the log; grep -w would take 10.0.0.1 for 10.0.0.1/24.
+# On the way back `stay` is set: a client that was there before goes on asking.
 WORDS = r"""
+stay=
 has() { [ -e "/sys/class/net/$1" ]; }
 with_address() { ip -o addr show dev "$1" 2>/dev/null | grep -qF " $2 "; }
 clients() { # pids of the DHCP clients of interface $1
@@ -58,7 +61,8 @@ dhcp_start() { # interface, seconds, own command line or nothing
   if [ "$#" -gt 0 ]; then
     f=$(lease_file "$@"); [ -z "$f" ] || lease_taken "$d" "$f"
     timeout "$w" "$@" >/dev/null 2>&1 </dev/null \
-      || { echo "no lease for $d within $w s"; return 1; }
+      || { if [ "$stay" ]; then setsid "$@" >/dev/null 2>&1 </dev/null & fi
+        echo "no lease for $d within $w s"; return 1; }
     [ -z "$f" ] || lease_bounded "$d" "$f"; return 0
   fi
   if command -v dhclient >/dev/null; then
@@ -95,6 +99,8 @@ def command(change: AnyChange) -> str:
             return f"ip link set dev {quote(name)} master {quote(master)}"
         case SetUp(name=name, up=up):
             return f"ip link set dev {quote(name)} {'up' if up else 'down'}"
+        case SetPromisc(name=name, on=on):
+            return f"ip link set dev {quote(name)} promisc {'on' if on else 'off'}"
         case SetBridge():
             values = _bridge(change.stp, change.forward_delay_s, change.aware)
             return f"ip link set dev {quote(change.name)} type bridge {values}"
@@ -137,7 +143,9 @@ def _layer3(change: AnyChange) -> str:
 def _make(link: Link) -> str:
     name = quote(link.name)
     if link.kind == "vlan":
-        return f"ip link add link {quote(link.parent or '')} name {name} type vlan id {link.vlan}"
+        # Without an MTU it would have that of its parent.
+        base = f"ip link add link {quote(link.parent or '')} name {name} mtu {link.mtu}"
+        return f"{base} type vlan id {link.vlan}"
     if link.kind == "vxlan":
         return f"ip link add name {name} type vxlan id {link.vxlan} dstport 4789" + "".join(
             f" && bridge fdb append 00:00:00:00:00:00 dev {name} dst {remote}"
@@ -204,6 +212,8 @@ def words(change: AnyChange) -> str:
             return f"~ {name} joins {master}"
         case SetUp(name=name, up=up):
             return f"~ {name} {'up' if up else 'down'}"
+        case SetPromisc(name=name, on=on):
+            return f"~ {name} {'promiscuous' if on else 'not promiscuous'}"
         case SetBridge():
             stp = f"stp {'on' if change.stp else 'off'}"
             aware = ", VLAN-aware" if change.aware else ""
