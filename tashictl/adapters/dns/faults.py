@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import dns.exception
 import dns.message
 import dns.rcode
+import dns.rdata
+import dns.rdatatype
 import dns.rdtypes.ANY.TSIG
 import dns.tsig
+import dns.wire
 
 from tashictl.adapters.dns.keys import Key
 from tashictl.errors import Conflict, OperationFailed, TashiError, Uncertain, Unreachable
@@ -145,18 +148,34 @@ def _clock(server: Server, wire: bytes) -> OperationFailed:
 
 def _their_time(wire: bytes) -> int | None:
     """The time that a server tells with BADTIME (RFC 8945, 5.2.3), or that it signed at."""
+    signed = signature(wire)
+    if signed is None:
+        return None
+    if len(signed.other) == _BADTIME_BYTES:
+        return int.from_bytes(signed.other, "big")
+    return None if signed.error else int(signed.time_signed)
+
+
+def signature(wire: bytes) -> dns.rdtypes.ANY.TSIG.TSIG | None:
+    """The signature of a message, whatever it is worth; None where there is none to be read."""
+    parser = dns.wire.Parser(wire)
     try:
-        message = dns.message.from_wire(wire, keyring=False)
+        _, _, questions, *counts = parser.get_struct("!HHHHHH")
+        for _ in range(questions):
+            parser.get_name()
+            parser.get_struct("!HH")
+        for _ in range(sum(counts)):
+            parser.get_name()
+            kind, kind_class, _, size = parser.get_struct("!HHIH")
+            with parser.restrict_to(size):
+                if kind != dns.rdatatype.TSIG:
+                    parser.get_remaining()
+                    continue
+                found = dns.rdata.from_wire_parser(kind_class, kind, parser)
+                return found if isinstance(found, dns.rdtypes.ANY.TSIG.TSIG) else None
     except (dns.exception.DNSException, ValueError):
-        return None
-    if message.tsig is None:
-        return None
-    signature = message.tsig[0]
-    if not isinstance(signature, dns.rdtypes.ANY.TSIG.TSIG):
-        return None
-    if len(signature.other) == _BADTIME_BYTES:
-        return int.from_bytes(signature.other, "big")
-    return None if signature.error else int(signature.time_signed)
+        pass
+    return None
 
 
 def foreign(server: Server, name: str, there: Sequence[str] | None, owner: str) -> Conflict:
