@@ -22,7 +22,7 @@ def change(
 
     Raises InvalidRequest without a server, Unreachable and Uncertain as a script does.
     """
-    host = _server(context)
+    host = server(context)
     settings = context.settings
     script = dnsmasq.script(changes, settings, world.dice.nonce())
     allowance_s = settings.tashictl.connect_timeout_s + script.timeout_s + _SLACK_S
@@ -35,7 +35,7 @@ def change(
     return results
 
 
-def _server(context: Context) -> HostConfig:
+def server(context: Context) -> HostConfig:
     name = context.settings.dhcp.dnsmasq_host
     host = context.inventory.host(name) if name else None
     if host is None:
