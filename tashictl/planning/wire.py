@@ -17,7 +17,7 @@ _WAIT_S = 2
 # neighbour entry goes first, or a guest that is long gone would seem to answer. Of the programs
 # called arping one knows no -D and says neither of the two phrases: then ping has to do.
 _TEXT = r"""
-[ -e "/sys/class/net/$I" ] || {{ echo "$A not asked for: no $I here"; exit 0; }}
+ip link show dev "$I" >/dev/null 2>&1 || {{ echo "$A not asked for: no $I here"; exit 0; }}
 there() {{ # who answers
   [ -z "$1" ] || [ "$1" = "$M" ] || die "$A on $NET is in use: $1 answers"; }}
 by_arp() {{
@@ -31,12 +31,14 @@ by_arp() {{
 by_ping() {{
   case $A in *:*) v=6;; *) v=4;; esac
   ip -o "-$v" addr show dev "$I" 2>/dev/null | grep -qv ' scope link' || return 1
-  ip neigh del "$A" dev "$I" 2>/dev/null; r=
-  ! ping "-$v" -n -c 1 -W 1 -I "$I" "$A" >/dev/null 2>&1 || r=somebody
+  if command -v ping; then set -- ping; else set -- busybox ping; fi >/dev/null
+  ip neigh del "$A" dev "$I" 2>/dev/null
+  "$@" "-$v" -n -c 1 -W 1 -I "$I" "$A" >/dev/null 2>&1
+  case $? in 0) r=somebody;; 1) r=;; *) return 1;; esac
   m=$(ip neigh show "$A" dev "$I" | grep -v -e FAILED -e INCOMPLETE \
     | sed -n 's/.*lladdr \([0-9a-f:]*\).*/\1/p'); m=${{m:-$r}}; }}
 if by_arp || by_ping; then there "$m"
-else echo "$A not asked for: no arping here, and $I has no address to ping from"; fi
+else echo "$A not asked for: no arping here, and no ping from an address of $I"; fi
 """
 
 

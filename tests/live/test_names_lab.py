@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tashictl.model.settings import Settings
+from tashictl.model.steps import ProbeAddress
+from tashictl.planning import paths, wire
 from tests.live import invariants
 from tests.live.conftest import give_up
 from tests.live.lab import needs, place, traces
@@ -376,3 +379,44 @@ def forward(lab: Lab, name: str, port: int) -> Iterator[int]:
             yield here
         finally:
             process.kill()
+
+
+# busybox's sh takes its own arping before any other.
+@pytest.mark.parametrize(
+    ("way", "shell"),
+    [
+        *(("arping", "dash"), ("arping", "busybox sh"), ("neither", "dash")),
+        *(("ping", "dash"), ("ping", "bash")),
+    ],
+)
+def test_before_a_vm_gets_an_address_the_wire_is_asked_who_has_it(
+    space: Space, tmp_path: Path, shell: str, way: str
+) -> None:
+    def ask(address: str, mac: str = OTHER_MAC) -> tuple[int, str]:
+        where = paths.at("h1", "7c1e0000-0000-4000-8000-000000000001", Settings())
+        step = ProbeAddress(
+            **where, address=address, mac=mac, device="lan", network="red", network_id=9
+        )
+        # Without arping: a busybox that has none is found first.
+        text = 'die() { echo "$*"; exit 1; }; PATH=$PWD:$PATH\n' + wire.text(step)
+        done = space.run(f"cd {tmp_path} && {shell} -s", text=text)
+        return done.returncode, done.stdout.strip() + done.stderr
+
+    if way != "arping":
+        stub = f'#!/bin/sh\n[ "$1" != arping ] || exit 127\nexec {needs.BUSYBOX} "$@"\n'
+        for name, text in (("busybox", stub), ("arping", "#!/bin/sh\nexit 127\n")):
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(0o755)
+    if way == "ping":
+        space.run("ip addr add 172.16.0.1/16 dev lan", check=True)
+    with Client(space, "lan", MAC) as guest:
+        guest.run(f"ip addr add {ADDRESS}/16 dev eth0 && ip link set eth0 up", check=True)
+
+        taken, own, free = ask(ADDRESS), ask(ADDRESS, MAC), ask("172.16.7.8")
+
+    if way == "neither":
+        said = "not asked for: no arping here, and no ping from an address of lan"
+        assert [taken, free] == [(0, f"{ADDRESS} {said}"), (0, f"172.16.7.8 {said}")]
+    else:
+        assert taken == (1, f"{ADDRESS} on red is in use: {MAC} answers")
+        assert [own, free] == [(0, ""), (0, "")]
