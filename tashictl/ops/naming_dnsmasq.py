@@ -36,6 +36,7 @@ def change(
 
 
 def server(context: Context) -> HostConfig:
+    """The host that runs it; raises InvalidRequest E-DNSMASQ-HOST where none is known."""
     name = context.settings.dhcp.dnsmasq_host
     host = context.inventory.host(name) if name else None
     if host is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 
-from tashictl.errors import OperationFailed, TashiError
+from tashictl.errors import OperationFailed, TashiError, Uncertain
 from tashictl.model.host import HostConfig
 from tashictl.model.naming import Deferred, DnsEntry
 from tashictl.model.network import Network
@@ -113,7 +113,9 @@ class _Look:
             # Also after Ctrl-C, and after an answer that did not come: it may be there.
             if failed is None or not naming.is_unsent(failed):
                 stays = dns.remove([entry])[0]
-                if stays is not None:
+                if _refused_both(failed, stays):
+                    stays = None
+                elif stays is not None:
                     self._later(entry, stays)
         return failed, stays
 
@@ -210,3 +212,13 @@ class _Look:
         if reply.fault is not None:
             raise answers.unreachable(host.name, reply)
         return script, reply
+
+
+def _refused_both(failed: TashiError | None, stays: TashiError | None) -> bool:
+    """What a server surely did not take, and refuses to remove for the same reason, is not there."""
+    return (
+        failed is not None
+        and stays is not None
+        and not isinstance(failed, Uncertain)
+        and failed.code == stays.code
+    )
