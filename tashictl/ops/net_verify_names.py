@@ -215,7 +215,7 @@ class _Look:
 
 
 def _refused_both(failed: TashiError | None, stays: TashiError | None) -> bool:
-    """What a server surely did not take, and refuses to remove for the same reason, is not there."""
+    """What a server did not take, and does not remove for the same reason, is not there."""
     return (
         failed is not None
         and stays is not None

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -11,10 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from tashictl.model.settings import Settings
+from tashictl.cli.servers import SystemNames
+from tashictl.model.network import Network
+from tashictl.model.settings import DhcpSettings, Secret, Server, Settings
 from tashictl.model.steps import ProbeAddress
-from tashictl.planning import paths, wire
+from tashictl.ops import net_verify_names
+from tashictl.planning import leases, paths, wire
+from tashictl.planning.net import verify_dhcp
 from tests.live import invariants
 from tests.live.conftest import give_up
 from tests.live.lab import needs, place, traces
@@ -25,6 +31,7 @@ from tests.live.lab.dnsmasq import Dnsmasq
 from tests.live.lab.hosts import Lab
 from tests.live.lab.place import HERE, On, Space
 from tests.live.lab.tsig import Key
+from tests.ops.stage import Stage
 
 NETWORK, NETWORK_V6 = "172.16.0.0/16", "2001:db8::/32"
 MAC, OTHER_MAC, FOREIGN_MAC = (f"02:16:00:00:00:0{number}" for number in (1, 2, 9))
@@ -420,3 +427,84 @@ def test_before_a_vm_gets_an_address_the_wire_is_asked_who_has_it(
     else:
         assert taken == (1, f"{ADDRESS} on red is in use: {MAC} answers")
         assert [own, free] == [(0, ""), (0, "")]
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh"])
+def test_net_verify_asks_a_dhcpd_and_reads_what_it_was_told(
+    space: Space, tmp_path: Path, key: Key, shell: str
+) -> None:
+    network = Network(
+        id=9, name="red", cidr=NETWORK, range="172.16.0.2-172.16.0.99", dhcp="isc-omapi"
+    )
+    more = tmp_path / "it's more.conf"
+    more.write_text("subnet 172.17.0.0 netmask 255.255.0.0 { range 172.17.0.10 172.17.0.20; }\n")
+    with Dhcpd(tmp_path / "dhcpd", key, at=space, more=f'{FOREIGN}\ninclude "{more}";') as dhcpd:
+        port = space.way_in(OMAPI_PORT)
+        answers = [omapi_rows(tmp_path, network, key, port)]
+        answers += [omapi_rows(tmp_path, network, Key.generate("tashi", key.algorithm), port)]
+        dhcpd.kill()
+        answers += [omapi_rows(tmp_path, network, key, port)]
+        conf = space.run(f"find {tmp_path} -name dhcpd.conf", check=True).stdout.strip()
+        script = verify_dhcp.conf_script(DhcpSettings(conf_file=conf), "00112233aabbccdd")
+        done = space.run(f"{shell} -s", text=script.text)
+
+    assert answers == [
+        {"dhcp": "ok", "dhcp key": "ok"},
+        {"dhcp": "ok", "dhcp key": "wrong"},
+        {"dhcp": "wrong"},
+    ]
+    text = verify_dhcp.conf_text(done.stdout.encode(), script.nonce)
+    assert text
+    found = leases.read_conf(text)
+    rows = verify_dhcp.conf_rows(network, "srv", found, verify_dhcp.Held())
+    assert {row.check: row.verdict for row in rows} == {
+        **dict.fromkeys(("subnet", "pools", "lease time"), "ok"),
+        "hosts": "wrong",
+    }
+    assert [subnet.network for subnet in found.subnets] == [NETWORK, "172.17.0.0/16"]
+
+
+def omapi_rows(tmp_path: Path, network: Network, key: Key, port: int) -> dict[str, str]:
+    folder = tmp_path / secrets.token_hex(4)
+    folder.mkdir()
+    stage = Stage(folder)
+    server = DhcpSettings(
+        server=Server(host="127.0.0.1", port=port),
+        key_name=key.name,
+        secret_key=Secret(key.secret),
+        key_algorithm=key.algorithm,
+    )
+    ours = replace(stage.context.settings, dhcp=server)
+    context = replace(stage.context, settings=ours)
+    world = replace(stage.world, names=SystemNames())
+    rows = net_verify_names.rows(world, context, [network])
+    return {row.check: row.verdict for row in rows if row.check in ("dhcp", "dhcp key")}
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh"])
+def test_net_verify_sees_whether_dnsmasq_runs_and_has_its_folders(
+    space: Space, tmp_path: Path, shell: str
+) -> None:
+    red = Network(id=9, name="red", dhcp="dnsmasq")
+
+    def look(settings: DhcpSettings) -> dict[str, str]:
+        script = verify_dhcp.dnsmasq_script(settings, "00112233aabbccdd")
+        out = space.run(f"{shell} -s", text=script.text).stdout.encode()
+        rows = verify_dhcp.dnsmasq_rows(red, "h1", settings, out, script.nonce)
+        return {row.check: row.verdict for row in rows}
+
+    with Dnsmasq(tmp_path / "d", at=space) as dnsmasq:
+        pid_file = tmp_path / "pid"
+        pid_file.write_text(f"{dnsmasq.pid}\n")
+        folder = tmp_path / "it's d"
+        folder.mkdir()
+        settings = DhcpSettings(
+            dnsmasq_leases_dir=str(folder), dnsmasq_names_dir="", dnsmasq_pid_file=str(pid_file)
+        )
+        right = look(settings)
+        less = look(replace(settings, dnsmasq_names_dir=str(tmp_path / "none")))
+    gone = look(settings)
+
+    assert right == {"dhcp": "ok", "folders": "ok"}
+    assert less == {"dhcp": "ok", "folders": "wrong"}
+    assert gone == {"dhcp": "wrong", "folders": "ok"}
