@@ -7,19 +7,19 @@ from ipaddress import ip_address
 
 from tashictl.errors import OperationFailed, TashiError, Uncertain
 from tashictl.model.host import HostConfig
-from tashictl.model.naming import Deferred, DnsEntry
+from tashictl.model.naming import Deferred, DnsEntry, DnsmasqFolders
 from tashictl.model.network import Network
 from tashictl.model.script import Reply, Script
-from tashictl.model.settings import DhcpSettings
 from tashictl.model.state import State
 from tashictl.ops import answers, naming, naming_dnsmasq
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import World
 from tashictl.ops.ports_names import Dns
-from tashictl.planning import leases, pool
+from tashictl.planning import dnsmasq_look, leases, pool
 from tashictl.planning import naming as plan
 from tashictl.planning.net import verify_dhcp, verify_names
 from tashictl.planning.net.standing import UNKNOWN, Row
+from tashictl.planning.net.verify_dhcp import Held
 from tashictl.planning.net.verify_names import Tried
 
 _SLACK_S = 15.0
@@ -52,6 +52,7 @@ class _Look:
         self._tried: dict[str, Tried] = {}
         self._omapi: list[TashiError | None] = []
         self._text: str | TashiError | None = None
+        self._folders: DnsmasqFolders | TashiError | None = None
 
     # DNS
 
@@ -168,20 +169,24 @@ class _Look:
             why, hint = verify_names.fact(text), text.hint or ""
             yield verify_dhcp.unread(network, server, why, hint)
             return
+        conf = leases.read_conf(text)
+        yield from verify_dhcp.conf_rows(network, server, conf, self._held(network))
+
+    def _held(self, network: Network) -> Held:
+        context = self._context
         nics = [nic for vm in self._state.vms.values() for nic in vm.spec.nics]
-        held = verify_dhcp.Held(
-            kept_out=tuple(pool.shut(network, self._context.inventory, v6=False)),
+        return Held(
+            kept_out=tuple(pool.shut(network, context.inventory, v6=False)),
             ours=frozenset((nic.mac, a) for nic in nics for a in nic.addresses),
-            lease_s=settings.lease_s,
-            domain=plan.domain(network, self._context.settings),
+            lease_s=context.settings.dhcp.lease_s,
+            domain=plan.domain(network, context.settings),
         )
-        yield from verify_dhcp.conf_rows(network, server, leases.read_conf(text), held)
 
     def _read_conf(self, host: HostConfig) -> str | TashiError:
         """The text of dhcpd.conf, not empty; else why it was not had."""
         settings = self._context.settings.dhcp
         try:
-            script, reply = self._run(host, verify_dhcp.conf_script)
+            script, reply = self._run(host, lambda nonce: verify_dhcp.conf_script(settings, nonce))
         except TashiError as error:
             return error
         return verify_dhcp.conf_text(reply.out, script.nonce) or OperationFailed(
@@ -191,22 +196,30 @@ class _Look:
         )
 
     def _dnsmasq(self, network: Network) -> Iterator[Row]:
-        settings = self._context.settings.dhcp
+        settings = self._context.settings
+        where = settings.dhcp.dnsmasq_host or ""
+        self._folders = self._folders or self._look_at_folders()
+        found = self._folders
+        if isinstance(found, TashiError):
+            yield verify_names.failed(network, where, "dhcp", found)
+            return
+        held = self._held(network)
+        yield from verify_dhcp.dnsmasq_rows(network, where, settings.dhcp, found, held)
+
+    def _look_at_folders(self) -> DnsmasqFolders | TashiError:
+        """What lies in dnsmasq's folders, or why it was not seen."""
+        settings = self._context.settings
         try:
             host = naming_dnsmasq.server(self._context)
-            script, reply = self._run(host, verify_dhcp.dnsmasq_script)
+            script, reply = self._run(host, lambda nonce: dnsmasq_look.listing(settings, nonce))
         except TashiError as error:
-            where = settings.dnsmasq_host or ""
-            yield verify_names.failed(network, where, "dhcp", error)
-            return
-        yield from verify_dhcp.dnsmasq_rows(network, host.name, settings, reply.out, script.nonce)
+            return error
+        return dnsmasq_look.read(reply.out, script.nonce) or answers.no_answer(host.name, reply)
 
-    def _run(
-        self, host: HostConfig, make: Callable[[DhcpSettings, str], Script]
-    ) -> tuple[Script, Reply]:
+    def _run(self, host: HostConfig, make: Callable[[str], Script]) -> tuple[Script, Reply]:
         """Have a host look; raises Unreachable and NotPermitted where it does not answer."""
         ours = self._context.settings
-        script = make(ours.dhcp, self._world.dice.nonce())
+        script = make(self._world.dice.nonce())
         limit_s = ours.tashictl.connect_timeout_s + script.timeout_s + _SLACK_S
         reply = self._world.remote.run(host, script, self._world.clock.monotonic_s() + limit_s)
         if reply.fault is not None:

@@ -479,32 +479,3 @@ def omapi_rows(tmp_path: Path, network: Network, key: Key, port: int) -> dict[st
     world = replace(stage.world, names=SystemNames())
     rows = net_verify_names.rows(world, context, [network])
     return {row.check: row.verdict for row in rows if row.check in ("dhcp", "dhcp key")}
-
-
-@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh"])
-def test_net_verify_sees_whether_dnsmasq_runs_and_has_its_folders(
-    space: Space, tmp_path: Path, shell: str
-) -> None:
-    red = Network(id=9, name="red", dhcp="dnsmasq")
-
-    def look(settings: DhcpSettings) -> dict[str, str]:
-        script = verify_dhcp.dnsmasq_script(settings, "00112233aabbccdd")
-        out = space.run(f"{shell} -s", text=script.text).stdout.encode()
-        rows = verify_dhcp.dnsmasq_rows(red, "h1", settings, out, script.nonce)
-        return {row.check: row.verdict for row in rows}
-
-    with Dnsmasq(tmp_path / "d", at=space) as dnsmasq:
-        pid_file = tmp_path / "pid"
-        pid_file.write_text(f"{dnsmasq.pid}\n")
-        folder = tmp_path / "it's d"
-        folder.mkdir()
-        settings = DhcpSettings(
-            dnsmasq_leases_dir=str(folder), dnsmasq_names_dir="", dnsmasq_pid_file=str(pid_file)
-        )
-        right = look(settings)
-        less = look(replace(settings, dnsmasq_names_dir=str(tmp_path / "none")))
-    gone = look(settings)
-
-    assert right == {"dhcp": "ok", "folders": "ok"}
-    assert less == {"dhcp": "ok", "folders": "wrong"}
-    assert gone == {"dhcp": "wrong", "folders": "ok"}

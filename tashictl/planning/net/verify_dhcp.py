@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from tashictl.errors import TashiError
 from tashictl.model.leases import DhcpdConf, DhcpSubnet
+from tashictl.model.naming import DnsmasqFolders
 from tashictl.model.network import Network
 from tashictl.model.script import Script
 from tashictl.model.settings import DhcpSettings
@@ -27,13 +28,6 @@ _CONF = r"""
 say B conf; cat "$CONF"
 sed -n 's/^[^#"]*include[ \t]*"\([^"]*\)".*/\1/p' "$CONF" \
 | while read -r f; do [ ! -r "$f" ] || { echo; cat "$f"; }; done
-"""
-
-_DNSMASQ = r"""
-say B dnsmasq
-for d in "$H" "$D"; do [ -z "$d" ] || { [ -d "$d" ] && [ -w "$d" ]; } || echo "folder $d"; done
-p=; { read -r p _ <"$PID"; } 2>/dev/null; case $p in ''|*[!0-9]*) p=0;; esac
-c=; { read -r c <"/proc/$p/comm"; } 2>/dev/null; [ "$c" != dnsmasq ] || echo "pid $p"
 """
 
 
@@ -76,37 +70,28 @@ def conf_text(out: bytes, nonce: str) -> str | None:
     return next((s.text for s in found if s.kind == "B" and s.words[:1] == ("conf",)), "")
 
 
-def dnsmasq_script(settings: DhcpSettings, nonce: str) -> Script:
-    """Look at dnsmasq's folders and its process; it changes nothing."""
-    text = read_only(
-        nonce,
-        _DNSMASQ,
-        H=settings.dnsmasq_leases_dir,
-        D=settings.dnsmasq_names_dir,
-        PID=settings.dnsmasq_pid_file,
-    )
-    return Script(text=text, nonce=nonce, changing=False, timeout_s=TIMEOUT_S)
-
-
 def dnsmasq_rows(
-    network: Network, host: str, settings: DhcpSettings, out: bytes, nonce: str
+    network: Network, host: str, settings: DhcpSettings, folders: DnsmasqFolders, held: Held
 ) -> Iterator[Row]:
-    """What the look at dnsmasq shows."""
-    found = sections(out, nonce)
-    if not found or found[-1].kind != "Z":
-        yield row(network, host, "dhcp", UNKNOWN, "no whole answer from the host")
-        return
-    text = next((s.text for s in found if s.kind == "B"), "")
-    lines = [line.partition(" ") for line in text.splitlines()]
-    lacking = [rest for word, _, rest in lines if word == "folder"]
-    pids = [rest for word, _, rest in lines if word == "pid"]
-    seen = f"dnsmasq runs, pid {pids[0]}" if pids else f"no dnsmasq by {settings.dnsmasq_pid_file}"
-    hint = "" if pids else "start it, or dnsmasqPidFile = its pid-file"
-    yield row(network, host, "dhcp", OK if pids else WRONG, seen, hint)
-    own = [d for d in (settings.dnsmasq_leases_dir, settings.dnsmasq_names_dir) if d]
-    seen = f"{', '.join(lacking)}: not there, or not to be written" if lacking else ", ".join(own)
-    hint = "make it there, and name it to dnsmasq: dhcp-hostsdir, hostsdir" if lacking else ""
-    yield row(network, host, "folders", WRONG if lacking else OK, seen, hint)
+    """What a look at dnsmasq's folders shows."""
+    hosts, names = settings.dnsmasq_leases_dir, settings.dnsmasq_names_dir
+    pid = (*folders.watchers, folders.by_pid_file)[0]
+    if pid is not None:
+        yield row(network, host, "dhcp", OK, f"dnsmasq runs, pid {pid}")
+    else:
+        seen = f"{'no dnsmasq that runs' if folders.running else 'no dnsmasq'} watches {hosts}"
+        hint = f"dhcp-hostsdir={hosts} in its configuration, and start it"
+        yield row(network, host, "dhcp", WRONG, seen, hint)
+    if folders.missing:
+        seen = f"{', '.join(folders.missing)}: not there"
+        hint = "make it before dnsmasq starts: dhcp-hostsdir, hostsdir"
+        yield row(network, host, "folders", WRONG, seen, hint)
+    else:
+        yield row(network, host, "folders", OK, ", ".join(filter(None, (hosts, names))))
+    if network.range:
+        given = _without(_span(network.range), held.kept_out)
+        others = [(h.file, h.mac, h.addresses) for h in folders.hosts if not h.owner]
+        yield _host_row(network, host, f"{hosts}/", _clashes(others, given, held))
 
 
 def conf_rows(network: Network, server: str, conf: DhcpdConf, held: Held) -> Iterator[Row]:
@@ -118,7 +103,8 @@ def conf_rows(network: Network, server: str, conf: DhcpdConf, held: Held) -> Ite
     subnet = _subnet(conf, span)
     yield _subnet_row(network, server, subnet)
     yield _pool_row(network, server, conf, given)
-    yield _host_row(network, server, _clashes(conf, given, held))
+    others = [(host.name, host.mac, host.addresses) for host in conf.hosts]
+    yield _host_row(network, server, "", _clashes(others, given, held))
     yield _lease_row(network, server, held, _longest_s(conf, subnet))
     if held.domain:
         search = (subnet.search if subnet is not None else ()) or conf.search
@@ -145,25 +131,30 @@ def _pool_row(network: Network, server: str, conf: DhcpdConf, given: list[Span])
     return row(network, server, "pools", OK, seen)
 
 
-def _clashes(conf: DhcpdConf, given: list[Span], held: Held) -> list[tuple[str, str]]:
-    """Hosts of dhcpd.conf with an address that a VM may be given."""
+def _clashes(
+    hosts: Iterable[tuple[str, str, tuple[str, ...]]], given: list[Span], held: Held
+) -> list[tuple[str, str]]:
+    """Of (name, MAC, addresses), names with an address that a VM may be given."""
     found = []
-    for host in conf.hosts:
-        for address in host.addresses:
-            if (host.mac, address) in held.ours or not _is_four(address):
+    for name, mac, addresses in hosts:
+        for address in addresses:
+            if (mac, address) in held.ours or not _is_four(address):
                 continue
             number = int(ip_address(address))
             if any(low <= number <= high for low, high in given):
-                found.append((host.name, address))
+                found.append((name, address))
     return found
 
 
-def _host_row(network: Network, server: str, clashes: list[tuple[str, str]]) -> Row:
+def _host_row(network: Network, server: str, folder: str, clashes: list[tuple[str, str]]) -> Row:
+    """`folder` is dnsmasq's, "" for dhcpd.conf."""
     if not clashes:
-        return row(network, server, "hosts", OK, f"none of dhcpd.conf is in {network.range}")
+        seen = f"none of {folder or 'dhcpd.conf'} is in {network.range}"
+        return row(network, server, "hosts", OK, seen)
     name, address = clashes[0]
     more = f" (and {len(clashes) - 1} more)" if len(clashes) > 1 else ""
-    seen = f"{name} of dhcpd.conf has {address}, which a VM may be given{more}"
+    name = f"{folder}{name}" if folder else f"{name} of dhcpd.conf"
+    seen = f"{name} has {address}, which a VM may be given{more}"
     hint = f"exclude: [{', '.join(a for _, a in clashes)}] in {network.name}"
     return row(network, server, "hosts", WRONG, seen, hint)
 

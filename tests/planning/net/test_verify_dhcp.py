@@ -1,8 +1,11 @@
 """What dhcpd.conf and dnsmasq's folders say against a network, and what the rows make of it."""
 
+from typing import Any
+
 import pytest
 
 from tashictl.errors import OperationFailed, Unreachable
+from tashictl.model.naming import DnsmasqFolders, DnsmasqHost
 from tashictl.model.network import Network
 from tashictl.model.settings import DhcpSettings
 from tashictl.planning import leases
@@ -12,7 +15,6 @@ from tashictl.planning.net.standing import Row
 RED = Network(id=7, name="red", cidr="10.9.0.0/24", range="10.9.0.100-10.9.0.199")
 HEAD = "max-lease-time 3600;\n"
 WHOLE = HEAD + "subnet 10.9.0.0 netmask 255.255.255.0 { option routers 10.9.0.1; %s }\n%s"
-N = "nonce"
 
 
 def rows(inside: str = "", after: str = "", held: verify.Held | None = None) -> dict[str, Row]:
@@ -113,17 +115,29 @@ def test_a_server_that_is_there_and_takes_no_key_is_told_apart_from_one_that_is_
     ]
 
 
-def dnsmasq(*lines: str, end: str = f"\n@{N} Z\n") -> dict[str, Row]:
-    out = f"\n@{N} B dnsmasq\n" + "".join(f"{line}\n" for line in lines) + end
+def dnsmasq(held: verify.Held | None = None, **values: Any) -> dict[str, Row]:
     settings = DhcpSettings(dnsmasq_leases_dir="/h", dnsmasq_names_dir="/d")
-    found = verify.dnsmasq_rows(RED, "h1", settings, out.encode(), N)
+    folders = DnsmasqFolders(**{"watchers": (17,), **values})
+    found = verify.dnsmasq_rows(RED, "h1", settings, folders, held or verify.Held())
     return {r.check: r for r in found}
 
 
-def test_dnsmasq_must_run_and_its_folders_be_there() -> None:
-    assert {r.verdict for r in dnsmasq("pid 17").values()} == {"ok"}
-    assert dnsmasq()["dhcp"].verdict == "wrong"
-    found = dnsmasq("folder /d", "pid 17")
-    assert (found["folders"].verdict, found["dhcp"].verdict) == ("wrong", "ok")
-    assert "/d: not there" in found["folders"].seen
-    assert dnsmasq("pid 17", end="")["dhcp"].verdict == "unknown"
+def test_dnsmasq_must_watch_its_folders_and_they_be_there() -> None:
+    assert {r.verdict for r in dnsmasq().values()} == {"ok"}
+    assert dnsmasq(watchers=(), by_pid_file=18)["dhcp"].seen == "dnsmasq runs, pid 18"
+    assert dnsmasq(watchers=())["dhcp"].seen == "no dnsmasq watches /h"
+    other = dnsmasq(watchers=(), running=True)["dhcp"]
+    assert (other.verdict, other.seen) == ("wrong", "no dnsmasq that runs watches /h")
+    found = dnsmasq(missing=("/d",))
+    assert (found["folders"].verdict, found["folders"].seen) == ("wrong", "/d: not there")
+
+
+def test_a_file_of_somebody_else_with_an_address_of_the_range_is_wrong() -> None:
+    ours = DnsmasqHost(file="a", owner="tashictl:c:u", addresses=("10.9.0.150",))
+    theirs = DnsmasqHost(file="b", owner="", addresses=("10.9.0.151", "10.9.0.9"))
+    assert dnsmasq(hosts=(ours,))["hosts"].verdict == "ok"
+    row = dnsmasq(hosts=(ours, theirs))["hosts"]
+    assert (row.verdict, row.remedy) == ("wrong", "exclude: [10.9.0.151] in red")
+    assert row.seen == "/h/b has 10.9.0.151, which a VM may be given"
+    kept_out = ((0x0A090096, 0x0A090097),)
+    assert dnsmasq(verify.Held(kept_out=kept_out), hosts=(theirs,))["hosts"].verdict == "ok"
