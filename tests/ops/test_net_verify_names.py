@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tashictl.adapters.sim.names import SimDns, SimNames
 from tashictl.errors import OperationFailed, TashiError
 from tashictl.model.naming import DnsEntry
+from tashictl.model.settings import Server
 from tashictl.ops import net_verify_names as ops
 from tashictl.ops import vm as vms
 from tashictl.planning.net.standing import Row
@@ -141,3 +142,34 @@ def test_networks_with_one_domain_share_a_probe(
     assert sum(r.check == "update" for r in rows) == 2
     assert len(made) == 1
     assert [r.verdict for r in rows if r.check == "range"] == ["unknown", "wrong"]
+
+
+def on_node1(stage: Stage, text: str, **dhcp: object) -> dict[str, Row]:
+    """The rows where node1 answers a look with `text` between its frames."""
+    settings = stage.context.settings
+    changed = replace(settings.dhcp, **dhcp)
+    stage.context = replace(stage.context, settings=replace(settings, dhcp=changed))
+    stage.remote.probes["node1"] = lambda nonce: text.replace("@", f"\n@{nonce} ").encode()
+    return look(stage)
+
+
+def test_dhcpd_conf_is_read_on_the_host_that_is_its_server(named: Stage) -> None:
+    address = named.context.inventory.hosts[0].address
+    server = Server(host=address, port=7911)
+    conf = "max-lease-time 60; subnet 10.5.0.0 netmask 255.255.255.0 { range 10.5.0.12; }"
+    found = on_node1(named, f"@B conf\n{conf}\n@Z\n", server=server)
+    assert found["pools"].verdict == "wrong"
+    assert (found["pools"].host, found["hosts"].verdict) == (address, "ok")
+    unread = on_node1(named, "@B none\n@Z\n", server=server)["dhcpd.conf"]
+    assert (unread.verdict, unread.remedy[:20]) == ("unknown", "[DhcpDns] dhcpConf i")
+
+
+def test_dnsmasq_is_looked_at_on_its_host(named: Stage) -> None:
+    network = replace(NETWORK, dhcp="dnsmasq")
+    text = "@B server\nwatcher 17\n@B hosts\n@B names\n@Z\n"
+    on_node1(named, text, dnsmasq_host="node1")
+    found = {r.check: r for r in ops.rows(named.world, named.context, [network])}
+    assert (found["dhcp"].seen, found["folders"].verdict) == ("dnsmasq runs, pid 17", "ok")
+    on_node1(named, text, dnsmasq_host="nowhere")
+    found = {r.check: r for r in ops.rows(named.world, named.context, [network])}
+    assert (found["dhcp"].verdict, "folders" in found) == ("wrong", False)
