@@ -210,7 +210,9 @@ def _without(span: Span, kept_out: Iterable[Span]) -> list[Span]:
     left: list[Span] = []
     place, last = span
     for low, high in sorted(kept_out):
-        if low > place and low <= last:
+        if low > last:
+            break
+        if low > place:
             left.append((place, low - 1))
         place = max(place, high + 1)
     return [*left, (place, last)] if place <= last else left

@@ -45,7 +45,9 @@ def test_a_dynamic_pool_must_not_share_an_address_with_the_range(pool: str, verd
 
 
 def test_a_pool_that_is_excluded_is_right() -> None:
-    kept_out = ((0x0A090064, 0x0A09006E), (0x0A090032, 0x0A090069))  # .100-.110, .50-.105
+    # .100-.110, .50-.105, and beside the range .1 and .255
+    kept_out = ((0x0A090064, 0x0A09006E), (0x0A090032, 0x0A090069))
+    kept_out = (*kept_out, (0x0A0900FF, 0x0A0900FF), (0x0A090001, 0x0A090001))
     held = verify.Held(kept_out=kept_out)
     assert rows("range 10.9.0.100 10.9.0.110;", held=held)["pools"].verdict == "ok"
     assert rows("range 10.9.0.100 10.9.0.111;", held=held)["pools"].verdict == "wrong"
