@@ -221,3 +221,26 @@ def test_a_waiting_registration_of_a_vm_that_is_gone_is_dropped(stage: Stage) ->
         tx.put_deferred(work)
     deferred.work(late.world, late.context, FAR_S)
     assert (late.state.deferred, late.tables.dns) == ({}, {})
+
+
+def test_an_address_at_which_somebody_answers_rests_also_when_the_undo_is_done_later(
+    named: Stage,
+) -> None:
+    class Dead(BaseException):
+        pass
+
+    def dies(_: object) -> None:
+        raise Dead
+
+    stage = probing(named)
+    stage.host().answering["10.5.0.10"] = "02:00:00:00:00:99"
+    stage.faults.reactions[("RemoveDir", "before")] = dies
+    with pytest.raises(Dead):
+        ops.create(stage.world, stage.context, wish())
+    stage.faults.reactions.clear()
+    assert stage.state.quarantine == {}
+
+    recover.undo(stage.world, stage.context, 1)
+
+    nothing_is_left(stage)
+    assert list(stage.state.quarantine) == ["5/10.5.0.10"]
