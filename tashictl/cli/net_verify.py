@@ -9,7 +9,7 @@ from tashictl.cli.options import Globals
 from tashictl.cli.tables import Column, Table
 from tashictl.errors import FaultsFound, NoSuchTarget, PartialResult, SummedUp, raise_all
 from tashictl.model.inventory import Inventory
-from tashictl.ops import net, net_verify
+from tashictl.ops import net, net_verify, net_verify_names
 from tashictl.planning.net.standing import Row
 
 KEYS = ("network", "host", "check", "verdict", "seen", "remedy")
@@ -27,13 +27,16 @@ def run(face: Globals, networks: Sequence[str], hosts: Sequence[str]) -> None:
         looked = net.look(world, context, context.inventory.hosts)
         found = net.held_against(world, context, looked, wiring.net_templates(at))
         verified = net_verify.verify(world, context, found, wanted, chosen)
+        asked = [n for n in context.inventory.networks if n.name in wanted]
+        names = net_verify_names.rows(world, context, asked, dry=face.dry_run)
+    rows = (*verified.rows, *names)
     if verified.errors and len(verified.errors) == len(chosen):
         raise_all(verified.errors)
-    output.emit_list(face, verified.rows, table())
+    output.emit_list(face, rows, table())
     if verified.errors:
         what = f"{len(verified.errors)} of {len(chosen)} hosts were not looked at"
         raise SummedUp([PartialResult("E-PARTIAL", what), *verified.errors])
-    _sum_up(face, verified.rows)
+    _sum_up(face, rows)
 
 
 def _sum_up(face: Globals, rows: Sequence[Row]) -> None:
@@ -62,9 +65,9 @@ def _networks(inventory: Inventory, words: Sequence[str]) -> frozenset[str]:
 
 
 def record(row: Row) -> dict[str, object]:
-    """A check for programs; null is what is of no one network."""
+    """A check for programs; null is what is of no one network or host."""
     values: dict[str, object] = {key: getattr(row, key) for key in KEYS}
-    return {**values, "network": row.network or None, "remedy": row.remedy or None}
+    return {**values, **{key: values[key] or None for key in ("network", "host", "remedy")}}
 
 
 def table() -> Table[Row]:
@@ -77,7 +80,7 @@ def table() -> Table[Row]:
         order=lambda row: row.number,
         columns=(
             Column(key="network", header="NETWORK", show=lambda r: r.network or None),
-            Column(key="host", header="HOST", show=lambda r: r.host),
+            Column(key="host", header="HOST", show=lambda r: r.host or None),
             Column(key="check", header="CHECK", show=lambda r: r.check),
             Column(
                 key="verdict",

@@ -127,8 +127,9 @@ class Sighting(Struct, frozen=True, kw_only=True):
     `claim` is (cluster, epoch, counter), None on a host that nobody claims. `replica` is
     (epoch, generation, digest) of the copy of the state that lies there. `hidden` says that /proc
     hides other users' processes, or that folders of VMs are closed to the login, so that what is
-    not seen may still run. `busy`: another probe has been running there for so long (s) that this
-    one did not begin; nothing else is then true.
+    not seen may still run. `neighbours` are (MAC, address) of its neighbour table, of MACs that
+    manifests there name, sorted. `busy`: another probe has been running there for so long (s) that
+    this one did not begin; nothing else is then true.
     """
 
     at: str
@@ -143,4 +144,5 @@ class Sighting(Struct, frozen=True, kw_only=True):
     vms: tuple[VmSample, ...] = ()
     foreign: tuple[ForeignQemu, ...] = ()
     hidden: bool = False
+    neighbours: tuple[tuple[str, str], ...] = ()
     busy_s: int | None = None

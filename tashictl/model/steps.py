@@ -16,6 +16,7 @@ from tashictl.model.steps_mend import LoadModule as LoadModule
 from tashictl.model.steps_mend import MendIfup as MendIfup
 from tashictl.model.steps_names import AddDhcp as AddDhcp
 from tashictl.model.steps_names import AddDns as AddDns
+from tashictl.model.steps_names import ProbeAddress as ProbeAddress
 from tashictl.model.steps_names import RemoveDhcp as RemoveDhcp
 from tashictl.model.steps_names import RemoveDns as RemoveDns
 from tashictl.model.steps_net import ArmNet as ArmNet
@@ -308,6 +309,7 @@ Step = (
     | JoinGroup
     | SetFolder
     | PutFile
+    | ProbeAddress
     | AddDhcp
     | AddDns
     | RemoveDns

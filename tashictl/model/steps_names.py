@@ -1,7 +1,7 @@
 """Steps that happen at the servers of names and addresses; `host` is where the VM is.
 
-They carry no fence, and need none: every one looks at what is there and whose it is, within one
-atomic request of the server where it has such.
+But for `ProbeAddress`, which is a script like others, they carry no fence, and need none: every one
+looks at what is there and whose it is, within one atomic request of the server where it has such.
 """
 
 from __future__ import annotations
@@ -10,6 +10,20 @@ from typing import ClassVar
 
 from tashictl.model.naming import DhcpEntry, DnsEntry
 from tashictl.model.steps_base import HostStep, StepClass
+
+
+class ProbeAddress(HostStep, frozen=True, kw_only=True, tag=True):
+    """Ask on the wire whether somebody has an address; fails and says who, unless it is `mac`.
+
+    `device` is what the host asks on. Where it cannot ask, the step says so and passes.
+    """
+
+    step_class: ClassVar[StepClass] = StepClass.REVERSIBLE
+    address: str
+    mac: str
+    device: str
+    network: str
+    network_id: int
 
 
 class AddDhcp(HostStep, frozen=True, kw_only=True, tag=True):

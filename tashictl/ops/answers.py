@@ -11,7 +11,7 @@ from tashictl.errors import (
     Unreachable,
 )
 from tashictl.model.script import Fault, Reply
-from tashictl.model.steps import CreateOverlay, Step
+from tashictl.model.steps import CreateOverlay, ProbeAddress, Step
 from tashictl.model.steps_net import NetStep
 from tashictl.ops import net_answers
 from tashictl.planning.shell import quote
@@ -66,6 +66,8 @@ def step_failed(step: Step, host: str, cause: str, why: str = "") -> TashiError:
     if isinstance(step, NetStep):
         return net_answers.refused(step, host, why, cause)
     hint = f"tashictl host check {host}"
+    if isinstance(step, ProbeAddress):
+        hint = "it rests now, the next VM gets another: repeat it"
     if isinstance(step, CreateOverlay):
         image = step.base.removeprefix(f"{step.image_folder}/")
         again = f"tashictl image import FILE --name {quote(image)} --host {host}"

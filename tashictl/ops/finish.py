@@ -62,6 +62,14 @@ def taken_back(tx: Transaction, vm: Vm, reason: str) -> None:
     )
 
 
+def keep_answered(tx: Transaction, execution: Execution, plan: Plan) -> None:
+    """Nobody gets an address at which somebody else answered: the next VM gets another."""
+    now, settings = execution.world.clock.now(), execution.context.settings.dhcp
+    entries = execution.journal.view.entries
+    for kept in quarantine.answered(entries, plan, now, settings.quarantine_s):
+        tx.put_quarantine(kept)
+
+
 def forget_seed(world: World, vm: Vm) -> None:
     """After a VM was taken back: one that waits again, Held, will need its seed."""
     if not _was_waiting(vm):
@@ -126,6 +134,7 @@ def go_back(execution: Execution, vm: Vm, plan: Plan, error: BaseException) -> N
     with world.store.transaction() as tx:
         still_ours(tx.state, vm)
         taken_back(tx, vm, reason)
+        keep_answered(tx, execution, plan)
         if isinstance(error, TashiError) and error.code == PORT_TAKEN:
             _note_port(tx, vm)
         if any(step.scripted for step in undo):

@@ -374,6 +374,7 @@ def _back(execution: Execution, vm: Vm, plan: Plan, reason: str) -> Outcome:
     execution.backward(undo_plan)
     with world.store.transaction() as tx:
         finish.taken_back(tx, vm, reason)
+        finish.keep_answered(tx, execution, plan)
         finish.met(tx, vm.host, execution.ids.operation, iso(world.clock.now()))
     finish.forget_seed(world, vm)
     execution.journal.note(Ended(at=iso(world.clock.now()), status=Status.UNDONE, reason=reason))

@@ -26,7 +26,7 @@ from tashictl.model.steps import (
     WriteManifest,
 )
 from tashictl.model.vm import Vm
-from tashictl.planning import manifest, paths, ports, qemu, register, render
+from tashictl.planning import manifest, paths, ports, qemu, register, render, wire
 from tashictl.planning.net.layout import style_of
 
 
@@ -44,6 +44,7 @@ def plan(
     steps: list[Step] = [
         *register.steps(vm, host.name, networks, settings),
         WriteManifest(**at, phase="creating", manifest=text),
+        *wire.steps(vm, host.name, networks, settings),
     ]
     steps += _seed(vm, at, where.seed)
     for disk in vm.spec.disks:

@@ -39,6 +39,7 @@ class Look(Struct, frozen=True, kw_only=True):
 
     `dim`: their folders lie on a mount that hangs, so that one which is not there is not gone.
     `hidden`: the login may not see everything, so that one which is not seen alive may be.
+    `neighbours` are (MAC, address) of the host's neighbour table.
     """
 
     at: str
@@ -47,6 +48,7 @@ class Look(Struct, frozen=True, kw_only=True):
     vms: Mapping[str, There]
     dim: bool = False
     hidden: bool = False
+    neighbours: tuple[tuple[str, str], ...] = ()
 
     def tells_of(self, uuid: str) -> bool:
         """Whether it says anything of a VM."""
@@ -83,6 +85,7 @@ def look_at(sighting: Sighting, booted: str | None, said: Mapping[str, Seen]) ->
         },
         dim=is_dim(sighting),
         hidden=sighting.hidden,
+        neighbours=sighting.neighbours,
     )
 
 
@@ -114,20 +117,34 @@ def _lost(vm: Vm, now: str) -> Vm:
     if vm.observed.what not in _ALIVE:
         return vm
     since = vm.observed.at or now
-    return replace(vm, observed=_of(vm, Seen.UNKNOWN, since, vm.observed.boot_id), reason=NO_ANSWER)
+    unknown = replace(vm.observed, what=Seen.UNKNOWN, at=since)
+    return replace(vm, observed=unknown, reason=NO_ANSWER)
 
 
 def _met(vm: Vm, there: There | None, look: Look) -> Vm:
     before = vm.observed.what
     if there is not None and there.alive:
         what = there.said or (before if before in _ALIVE else _at_work(vm))
-        observed = _of(vm, what, look.at, look.boot_id)
+        observed = replace(_of(vm, what, look.at, look.boot_id), learnt=_learnt(vm, look))
         reason = vm.reason if what is before else None
         return replace(vm, observed=observed, pid=there.pid or vm.pid, reason=reason)
     if before in (Seen.STOPPED, Seen.SUSPENDED):
         return vm
     observed = _of(vm, Seen.STOPPED, look.at, look.boot_id)
     return replace(vm, observed=observed, pid=None, reason=_why(vm, there, look))
+
+
+def _learnt(vm: Vm, look: Look) -> tuple[tuple[str, str], ...]:
+    """What the host knows of its MACs, but for addresses that it has from us.
+
+    A MAC of which the host knows nothing now keeps what it had: entries age.
+    """
+    found: list[tuple[str, str]] = []
+    for nic in vm.spec.nics:
+        now = [pair for pair in look.neighbours if pair[0] == nic.mac]
+        now = now or [pair for pair in vm.observed.learnt if pair[0] == nic.mac]
+        found += [pair for pair in now if pair[1] not in nic.addresses]
+    return tuple(found)
 
 
 def _at_work(vm: Vm) -> Seen:

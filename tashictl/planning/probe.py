@@ -118,7 +118,10 @@ function manifest(u, l,   w) {
   w = find(l, "\"id\": *"); once("id", u, w == "" ? w : w + 0)
   w = find(l, "\"generation\": *"); once("generation", u, w == "" ? w : w + 0)
   w = find(l, "\"phase\": *\""); sub(/".*/, "", w); once("phase", u, w)
+  for (w = l; match(w, /"mac": *"/); w = substr(w, 18)) {
+    w = substr(w, RSTART + RLENGTH); macs[substr(w, 1, 17)] }
   if (!index(ENVIRON["KNOWN"], " " u " ")) print "manifest", u, l }
+function near(a, m) { if (m in macs && a !~ /^fe80:/) print "near", m, a }
 function other(p,   c, f, l, s, u, m, k) { f = "/proc/" p
   c = "cat " f "/stat && tr \"\\000\" \"\\n\" <" f "/cmdline"; c = "{ " c "; } 2>/dev/null"
   if ((c | getline l) > 0) { s = stat(l)
@@ -154,7 +157,14 @@ w[4] == "io:" { if (l ~ /^(read|write)_bytes:/) print "io", own[p], l; next }
 p in own { next }
 { match(l, /^[ -~\200-\377]*/); l = substr(l, 1, RLENGTH); sub(/.*\//, "", l)
   if (l ~ /^(qemu-system-[a-z0-9_]+|qemu-kvm|kvm)$/ && ++many <= 100) other(p) }
-END { print "end" }'
+END { for (m in macs) some = 1
+  if (some) {
+    for (f = "/proc/net/arp"; (getline l <f) > 0;) { split(l, w, " ")
+      if (w[3] != "0x0") near(w[1], w[4]) }
+    for (f = "ip -6 neigh 2>/dev/null"; (f | getline l) > 0;)
+      if (l !~ /FAILED/ && (i = index(l, " lladdr "))) {
+        split(l, w, " "); near(w[1], substr(l, i + 8, 17)) } }
+  print "end" }'
 """
 
 # Bytes of the disks and what each QEMU's binary is now, in one call; the fingerprint in another.

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import msgspec
 
@@ -29,6 +30,8 @@ _UUID = re.compile(r"[0-9a-f-]{1,64}")
 _DISK = re.compile(r"([0-9]{1,19}) ([0-9]{1,9}) .*/([0-9a-f-]{1,64})/(disk[0-9]{1,9}\.qcow2)['\"]?")
 _EXE = re.compile(r"[0-9]+ [0-9]+ .*/proc/([0-9]{1,19})/exe'? -> .* \(deleted\)['\"]?")
 _TAP = re.compile(r"tashi([0-9]{1,18})\.([0-9]{1,9})")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_MAX_LEARNT = 4
 _ROLES = ("lib", "images", "scratch")
 _NAME_CHARS = 200
 
@@ -65,6 +68,7 @@ def read(out: bytes, nonce: str, now: datetime) -> Sighting | None:
         vms=_vms(look, named.get("files"), found),
         foreign=_foreign(look),
         hidden="hidden" in host,
+        neighbours=tuple(_neighbours(look)),
     )
 
 
@@ -222,6 +226,22 @@ def _nets(look: _Rows, key: str) -> Iterator[NetCounters]:
                 tx_errors=numbers[6],
                 tx_dropped=numbers[7],
             )
+
+
+def _neighbours(look: _Rows) -> Iterator[tuple[str, str]]:
+    """Few of each MAC: a guest may claim as many addresses as it likes."""
+    by_mac: dict[str, set[str]] = {}
+    for line in look.get("near", []):
+        mac, _, text = line.partition(" ")
+        try:
+            address = str(ip_address(text))
+        except ValueError:
+            continue
+        if _MAC.fullmatch(mac):
+            by_mac.setdefault(mac, set()).add(address)
+    for mac, addresses in sorted(by_mac.items()):
+        for address in sorted(addresses)[:_MAX_LEARNT]:
+            yield mac, address
 
 
 # -- VMs

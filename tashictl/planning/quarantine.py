@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from tashictl.model.network import Network
+from tashictl.model.operation import StepEnded
 from tashictl.model.settings import Settings
 from tashictl.model.state import Quarantined, State
+from tashictl.model.steps import Plan, ProbeAddress
 from tashictl.model.vm import NicSpec, Vm
 from tashictl.planning import naming
 
@@ -34,6 +36,25 @@ def of(nics: Iterable[NicSpec], now: datetime, seconds: float, why: str) -> list
         for nic in nics
         for address in nic.addresses
     ]
+
+
+def answered(
+    entries: Iterable[object], plan: Plan, now: datetime, seconds: float
+) -> list[Quarantined]:
+    """The addresses that somebody else answered at when a creation asked for them."""
+    until = (now + timedelta(seconds=seconds)).strftime(_ISO)
+    found = []
+    for entry in entries:
+        if not isinstance(entry, StepEnded) or entry.undo or not entry.rc:
+            continue
+        step = plan[entry.step]
+        if isinstance(step, ProbeAddress):
+            found.append(
+                Quarantined(
+                    network=step.network_id, ip=step.address, until=until, why=entry.message
+                )
+            )
+    return found
 
 
 def resting(

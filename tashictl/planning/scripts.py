@@ -32,6 +32,7 @@ from tashictl.model.steps import (
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
+    ProbeAddress,
     ReleaseHost,
     RemoveDir,
     RemoveFile,
@@ -51,6 +52,7 @@ from tashictl.planning import (
     release,
     replica,
     setup_text,
+    wire,
 )
 from tashictl.planning.net import switch
 from tashictl.planning.render import IFUP_MARK
@@ -225,6 +227,8 @@ def _still(step: Step) -> str:
 
 def _of_the_state(step: Step) -> str:
     match step:
+        case ProbeAddress():
+            return wire.text(step)
         case MarkFences():
             return _MARK_FENCES
         case MakeReplicaFolder() | PlaceReplica():

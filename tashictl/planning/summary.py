@@ -32,6 +32,7 @@ from tashictl.model.steps import (
     PlaceReplica,
     PlaceSeed,
     PressPowerButton,
+    ProbeAddress,
     PutFile,
     PutImage,
     PutReplica,
@@ -69,6 +70,8 @@ def line(step: Step) -> str:
             return f"{path}, unless it is the operator's own"
         case AddTap(tap=tap, ifup=ifup):
             return f"{tap}, handed to {ifup}"
+        case ProbeAddress(address=address, device=device):
+            return f"nobody has {address} already, asked on {device}"
         case CheckPort(port=port):
             return f"nothing listens on 127.0.0.1:{port}, which leads to the guest's SSH"
         case AdoptQemu(pid=pid, socket=socket):
@@ -180,6 +183,8 @@ def told(step: Step, data: Mapping[str, str], message: str) -> tuple[str, str] |
             return "disk", f"{_last(path)}, as it was"
         case AddTap(tap=tap):
             return "nic", tap
+        case ProbeAddress(address=address):
+            return "address", message or f"{address}, nobody else answers"
         case CheckPort(port=port):
             return "ssh", f"127.0.0.1:{port} leads to port 22"
         case StartQemu(argv=argv):

@@ -32,6 +32,11 @@ def uuid(number: int) -> str:
     return f"10c4ed00-0000-4000-8000-{number:012d}"
 
 
+def mac(number: int, index: int = 0) -> str:
+    """The MAC of a VM's interface."""
+    return f"52:54:00:00:{number:02x}:{index:02x}"
+
+
 def furnish(host: Host, number: int, *, cluster: str = CLUSTER, lib: bool = True) -> str:
     """The folders of a VM with its manifest and a disk; its uuid."""
     vm = uuid(number)
@@ -41,6 +46,7 @@ def furnish(host: Host, number: int, *, cluster: str = CLUSTER, lib: bool = True
         host.run(f"mkdir -p {folder}; head -c 65536 /dev/urandom >{folder}/disk0.qcow2")
         manifest = {"schema": 1, "cluster": cluster, "id": number, "name": f"web{number}"}
         manifest |= {"uuid": vm, "generation": 3, "phase": "running"}
+        manifest |= {"spec": {"nics": [{"index": i, "mac": mac(number, i)} for i in (0, 1)]}}
         text = json.dumps(manifest, separators=(",", ":"))
         (host.root / folder.lstrip("/") / "manifest.json").write_text(f"{text}\n")
     return vm

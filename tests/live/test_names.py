@@ -301,3 +301,62 @@ def test_a_removal_that_is_killed_at_a_server_goes_on_with_the_next_sweep(
     site.tashictl.run("sweep", "--quiet", check=False)
     assert site.tashictl.run("vm", "list", "-o", "json").json() == []
     assert site.nothing_is_left()
+
+
+def test_net_verify_says_that_the_servers_do_and_which_pool_does_not(site: Site) -> None:
+    host = site.lab.hosts[0].name
+    site.agent("dhcpConf = /srv/dhcpd/dhcpd.conf\nleaseTime = 600", dhcp=host)
+    conf = site.lab.hosts[0].root / "srv/dhcpd/dhcpd.conf"
+    before = conf.read_text()
+
+    def verified() -> dict[str, str]:
+        done = site.tashictl.run("net", "verify", "cluster", "-o", "json", check=False)
+        rows = done.json()
+        names = [row for row in rows if row["host"] in (None, SERVER, host)]
+        return {row["check"]: row["verdict"] for row in names if row["network"]}
+
+    good = verified()
+    conf.write_text(
+        f"{before}\nsubnet 172.16.192.0 netmask 255.255.255.0 {{ range 172.16.192.9; }}"
+    )
+    bad = verified()
+    conf.write_text(before)
+    site.agent()
+
+    checks = ("range", "dns", "dns key", "clock", "zone", "update", "reverse", "dhcp", "dhcp key")
+    checks = (*checks, "subnet", "pools", "hosts", "lease time", "search")
+    assert {check: good.get(check) for check in checks} == dict.fromkeys(checks, "ok")
+    assert bad["pools"] == "wrong"
+    assert site.nothing_is_left()
+
+
+def test_an_address_that_somebody_has_is_given_to_no_vm(site: Site) -> None:
+    site.agent("probeAddresses = True")
+    argv = ("vm", "create", "web11", "--disk", invariants.IMAGE, "--nic", "cluster:172.16.200.7")
+    with Client(On(site.lab.hosts[1]), "vmbr", "02:16:00:00:00:77") as squatter:
+        squatter.run("ip addr add 172.16.200.7/16 dev eth0; ip link set eth0 up", check=True)
+        code, said = site.fails(*argv)
+    assert code == 1, said
+    assert "172.16.200.7 on cluster is in use: 02:16:00:00:00:77 answers" in said
+    assert site.tashictl.run("vm", "list", "-o", "json").json() == []
+    assert site.nothing_is_left()
+
+    code, said = site.fails(*argv)
+    assert code == 5, said  # in quarantine
+    site.create("web11")
+    site.tashictl.run("vm", "destroy", "web11", "-y")
+    site.agent()
+    assert site.nothing_is_left()
+
+
+def test_a_sweep_learns_an_address_that_a_guest_has_from_somebody_else(site: Site) -> None:
+    vm = site.create("web12", "--host", site.lab.hosts[0].name)
+    nic = vm["nics"][0]
+    with Client(On(site.lab.hosts[0]), "vmbr", nic["mac"]) as guest:
+        guest.run("ip addr add 172.16.99.9/16 dev eth0; ip link set eth0 up", check=True)
+        guest.run(f"{needs.BUSYBOX} ping -c 3 -W 5 {SERVER}", check=True)
+        site.tashictl.run("sweep", "--quiet", check=False)
+    (shown,) = site.tashictl.run("vm", "show", "web12", "-o", "json").json()["nics"]
+    assert (shown["ip"], shown["learnt"]) == (nic["ip"], ["172.16.99.9"])
+    site.tashictl.run("vm", "destroy", "web12", "-y")
+    assert site.nothing_is_left()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -11,7 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from tashictl.cli.servers import SystemNames
+from tashictl.model.network import Network
+from tashictl.model.settings import DhcpSettings, Secret, Server, Settings
+from tashictl.model.steps import ProbeAddress
+from tashictl.ops import net_verify_names
+from tashictl.planning import leases, paths, wire
+from tashictl.planning.net import verify_dhcp
 from tests.live import invariants
 from tests.live.conftest import give_up
 from tests.live.lab import needs, place, traces
@@ -22,6 +31,7 @@ from tests.live.lab.dnsmasq import Dnsmasq
 from tests.live.lab.hosts import Lab
 from tests.live.lab.place import HERE, On, Space
 from tests.live.lab.tsig import Key
+from tests.ops.stage import Stage
 
 NETWORK, NETWORK_V6 = "172.16.0.0/16", "2001:db8::/32"
 MAC, OTHER_MAC, FOREIGN_MAC = (f"02:16:00:00:00:0{number}" for number in (1, 2, 9))
@@ -376,3 +386,96 @@ def forward(lab: Lab, name: str, port: int) -> Iterator[int]:
             yield here
         finally:
             process.kill()
+
+
+# busybox's sh takes its own arping before any other.
+@pytest.mark.parametrize(
+    ("way", "shell"),
+    [
+        *(("arping", "dash"), ("arping", "busybox sh"), ("neither", "dash")),
+        *(("ping", "dash"), ("ping", "bash")),
+    ],
+)
+def test_before_a_vm_gets_an_address_the_wire_is_asked_who_has_it(
+    space: Space, tmp_path: Path, shell: str, way: str
+) -> None:
+    def ask(address: str, mac: str = OTHER_MAC) -> tuple[int, str]:
+        where = paths.at("h1", "7c1e0000-0000-4000-8000-000000000001", Settings())
+        step = ProbeAddress(
+            **where, address=address, mac=mac, device="lan", network="red", network_id=9
+        )
+        # Without arping: a busybox that has none is found first.
+        text = 'die() { echo "$*"; exit 1; }; PATH=$PWD:$PATH\n' + wire.text(step)
+        done = space.run(f"cd {tmp_path} && {shell} -s", text=text)
+        return done.returncode, done.stdout.strip() + done.stderr
+
+    if way != "arping":
+        stub = f'#!/bin/sh\n[ "$1" != arping ] || exit 127\nexec {needs.BUSYBOX} "$@"\n'
+        for name, text in (("busybox", stub), ("arping", "#!/bin/sh\nexit 127\n")):
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(0o755)
+    if way == "ping":
+        space.run("ip addr add 172.16.0.1/16 dev lan", check=True)
+    with Client(space, "lan", MAC) as guest:
+        guest.run(f"ip addr add {ADDRESS}/16 dev eth0 && ip link set eth0 up", check=True)
+
+        taken, own, free = ask(ADDRESS), ask(ADDRESS, MAC), ask("172.16.7.8")
+
+    if way == "neither":
+        said = "not asked for: no arping here, and no ping from an address of lan"
+        assert [taken, free] == [(0, f"{ADDRESS} {said}"), (0, f"172.16.7.8 {said}")]
+    else:
+        assert taken == (1, f"{ADDRESS} on red is in use: {MAC} answers")
+        assert [own, free] == [(0, ""), (0, "")]
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh"])
+def test_net_verify_asks_a_dhcpd_and_reads_what_it_was_told(
+    space: Space, tmp_path: Path, key: Key, shell: str
+) -> None:
+    network = Network(
+        id=9, name="red", cidr=NETWORK, range="172.16.0.2-172.16.0.99", dhcp="isc-omapi"
+    )
+    more = tmp_path / "it's more.conf"
+    more.write_text("subnet 172.17.0.0 netmask 255.255.0.0 { range 172.17.0.10 172.17.0.20; }\n")
+    with Dhcpd(tmp_path / "dhcpd", key, at=space, more=f'{FOREIGN}\ninclude "{more}";') as dhcpd:
+        port = space.way_in(OMAPI_PORT)
+        answers = [omapi_rows(tmp_path, network, key, port)]
+        answers += [omapi_rows(tmp_path, network, Key.generate("tashi", key.algorithm), port)]
+        dhcpd.kill()
+        answers += [omapi_rows(tmp_path, network, key, port)]
+        conf = space.run(f"find {tmp_path} -name dhcpd.conf", check=True).stdout.strip()
+        script = verify_dhcp.conf_script(DhcpSettings(conf_file=conf), "00112233aabbccdd")
+        done = space.run(f"{shell} -s", text=script.text)
+
+    assert answers == [
+        {"dhcp": "ok", "dhcp key": "ok"},
+        {"dhcp": "ok", "dhcp key": "wrong"},
+        {"dhcp": "wrong"},
+    ]
+    text = verify_dhcp.conf_text(done.stdout.encode(), script.nonce)
+    assert text
+    found = leases.read_conf(text)
+    rows = verify_dhcp.conf_rows(network, "srv", found, verify_dhcp.Held())
+    assert {row.check: row.verdict for row in rows} == {
+        **dict.fromkeys(("subnet", "pools", "lease time"), "ok"),
+        "hosts": "wrong",
+    }
+    assert [subnet.network for subnet in found.subnets] == [NETWORK, "172.17.0.0/16"]
+
+
+def omapi_rows(tmp_path: Path, network: Network, key: Key, port: int) -> dict[str, str]:
+    folder = tmp_path / secrets.token_hex(4)
+    folder.mkdir()
+    stage = Stage(folder)
+    server = DhcpSettings(
+        server=Server(host="127.0.0.1", port=port),
+        key_name=key.name,
+        secret_key=Secret(key.secret),
+        key_algorithm=key.algorithm,
+    )
+    ours = replace(stage.context.settings, dhcp=server)
+    context = replace(stage.context, settings=ours)
+    world = replace(stage.world, names=SystemNames())
+    rows = net_verify_names.rows(world, context, [network])
+    return {row.check: row.verdict for row in rows if row.check in ("dhcp", "dhcp key")}

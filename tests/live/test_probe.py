@@ -22,6 +22,7 @@ from tests.live.looked import (
     ask,
     furnish,
     look,
+    mac,
     output,
     start,
     uuid,
@@ -97,6 +98,33 @@ def test_the_hosts_figures_are_the_kernels(host: Host) -> None:
     assert all((m.size_bytes or 0) >= (m.free_bytes or 0) > 0 for m in seen.mounts)
     assert "lo" not in [net.name for net in seen.nets]
     assert "vmbr" in [net.name for net in seen.nets]
+
+
+@pytest.mark.parametrize("shell", list(SHELLS))
+def test_of_the_neighbours_those_are_told_that_vms_with_a_folder_there_are(
+    host: Host, shell: str
+) -> None:
+    furnish(host, 41)
+    near = {
+        f"10.77.0.5 lladdr {mac(41)} nud stale",
+        f"10.77.0.6 lladdr {mac(41, 1)} nud reachable",
+        f"10.77.0.7 lladdr {mac(42)} nud reachable",  # nobody's of ours
+        "10.77.0.8 nud failed",
+        f"2001:db8:77::5 lladdr {mac(41)} nud stale",
+        f"fe80::77 lladdr {mac(41)} nud stale",
+    }
+    lines = [f"ip neigh add {one} dev vmbr77" for one in sorted(near)]
+    host.run("\n".join(["ip link add vmbr77 up type bridge", *lines]), check=True)
+    try:
+        seen = look(host, shell=shell)
+    finally:
+        host.run("ip link del vmbr77")
+
+    assert seen.neighbours == (
+        (mac(41), "10.77.0.5"),
+        (mac(41), "2001:db8:77::5"),
+        (mac(41, 1), "10.77.0.6"),
+    )
 
 
 def test_a_taps_rx_is_what_its_guest_sent(host: Host) -> None:

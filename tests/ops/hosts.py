@@ -23,6 +23,7 @@ from tashictl.model.steps import (
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
+    ProbeAddress,
     ReleaseHost,
     RemoveDir,
     RemoveTap,
@@ -84,6 +85,7 @@ class Host:
         self.fences: dict[str, tuple[int, int, int]] = {}
         self.clock_ahead_s = 0
         self.replica: tuple[int, int, str] | None = None
+        self.answering: dict[str, str] = {}  # by address, the MAC of somebody else there
         self.refuses: list[str] = []  # reasons, one for each of the next scripts
 
     @property
@@ -152,6 +154,9 @@ class Host:
                 self._write(step)
             case CreateOverlay(path=path):
                 self.overlays.add(path)
+            case ProbeAddress(address=address) if address in self.answering:
+                other = self.answering[address]
+                raise Refusal(f"{address} on {step.network} is in use: {other} answers")
             case AddTap(tap=tap):
                 self.taps.add(tap)
             case StartQemu(uuid=uuid):

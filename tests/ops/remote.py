@@ -110,18 +110,18 @@ class Remote:
             return Reply(rc=0, out=out, sent=True)
         for (index, name), step, trouble in zip(places, script.steps, troubles, strict=True):
             say(f"B {index} {name}")
-            failed = trouble is Trouble.FAILS
+            failed, why = trouble is Trouble.FAILS, "no space left"
             try:
                 lines = "" if failed else host.do(step)
-            except Refusal:
-                failed, lines = True, ""
+            except Refusal as refusal:
+                failed, lines, why = True, "", str(refusal)
             for line in lines.splitlines():
                 say(line)
             if trouble is Trouble.CTRL_C_AFTER:
                 raise KeyboardInterrupt
             if trouble is Trouble.MUTE:
                 return Reply(out=out, fault=Fault.CUT, sent=True)
-            out += b"no space left" if failed else b""
+            out += why.encode() if failed else b""
             say(f"E {index} {int(failed)}")
             if failed:
                 break

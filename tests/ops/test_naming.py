@@ -79,6 +79,44 @@ def test_who_asks_for_an_address_that_rests_may_have_it(named: Stage) -> None:
     assert again.spec.nics[0].ip == "10.5.0.10"
 
 
+def probing(stage: Stage) -> Stage:
+    settings = stage.context.settings
+    dhcp = replace(settings.dhcp, probe=True, quarantine_s=3600.0)
+    stage.context = replace(stage.context, settings=replace(settings, dhcp=dhcp))
+    return stage
+
+
+def test_an_address_at_which_somebody_answers_rests_and_the_next_vm_gets_another(
+    named: Stage,
+) -> None:
+    stage = probing(named)
+    for host in stage.remote.hosts.values():
+        host.answering["10.5.0.10"] = "02:00:00:00:00:99"
+
+    with pytest.raises(errors.StepFailed) as caught:
+        ops.create(stage.world, stage.context, wish())
+
+    error = caught.value
+    assert error.code == "E-PROBEADDRESS"
+    assert error.cause == "10.5.0.10 on named is in use: 02:00:00:00:00:99 answers"
+    assert error.hint == "it rests now, the next VM gets another: repeat it"
+    nothing_is_left(stage)
+    assert (stage.tables.dns, stage.tables.dhcp) == ({}, {})
+    kept = stage.state.quarantine["5/10.5.0.10"]
+    assert (kept.until, kept.why, kept.resting) == ("2026-03-01T13:00:00Z", error.cause, False)
+    assert ops.create(stage.world, stage.context, wish()).spec.nics[0].ip == "10.5.0.11"
+
+
+def test_addresses_are_asked_for_once_when_a_vm_is_created_and_only_where_that_is_wanted(
+    named: Stage,
+) -> None:
+    ops.create(named.world, named.context, wish("a"))
+    ops.create(named.world, probing(named).context, wish("b"))
+    kinds = [[s.name for s in script.steps] for script in named.remote.scripts]
+    assert "ProbeAddress" not in kinds[0]
+    assert kinds[1][:2] == ["WriteManifest", "ProbeAddress"]
+
+
 def test_a_full_range_is_exit_8_with_numbers_and_nothing_is_recorded(named: Stage) -> None:
     for number in range(3):
         ops.create(named.world, named.context, wish(f"web{number}"))
@@ -183,3 +221,26 @@ def test_a_waiting_registration_of_a_vm_that_is_gone_is_dropped(stage: Stage) ->
         tx.put_deferred(work)
     deferred.work(late.world, late.context, FAR_S)
     assert (late.state.deferred, late.tables.dns) == ({}, {})
+
+
+def test_an_address_at_which_somebody_answers_rests_also_when_the_undo_is_done_later(
+    named: Stage,
+) -> None:
+    class Dead(BaseException):
+        pass
+
+    def dies(_: object) -> None:
+        raise Dead
+
+    stage = probing(named)
+    stage.host().answering["10.5.0.10"] = "02:00:00:00:00:99"
+    stage.faults.reactions[("RemoveDir", "before")] = dies
+    with pytest.raises(Dead):
+        ops.create(stage.world, stage.context, wish())
+    stage.faults.reactions.clear()
+    assert stage.state.quarantine == {}
+
+    recover.undo(stage.world, stage.context, 1)
+
+    nothing_is_left(stage)
+    assert list(stage.state.quarantine) == ["5/10.5.0.10"]

@@ -37,6 +37,7 @@ from tashictl.model.steps import (
     PlaceImage,
     PlaceReplica,
     PlaceSeed,
+    ProbeAddress,
     PutFile,
     ReleaseHost,
     RemoveDir,
@@ -83,6 +84,14 @@ STEPS: dict[str, Step] = {
     ),
     "add-tap": AddTap(**AT, tap="tashi1.0", ifup="/etc/qemu-ifup.1"),
     "check-port": CheckPort(**AT, port=22000),
+    "probe-address": ProbeAddress(
+        **AT,
+        address="10.9.0.7",
+        mac="52:54:00:01:00:01",
+        device="vmbr.9",
+        network="it's red",
+        network_id=9,
+    ),
     "start-qemu": StartQemu(
         **AT,
         binaries=("qemu-system-x86_64", "/usr/libexec/qemu-kvm"),

@@ -165,3 +165,44 @@ def test_a_login_that_may_not_see_everything_ends_nothing() -> None:
     assert after(vm, a_look(vm, alive=False, hidden=True)) == vm
     assert after(vm, a_look(None, hidden=True)) == vm
     assert after(vm, a_look(vm, hidden=True)).observed.at == NOW
+
+
+# -- addresses that were learnt
+
+
+def met(vm: Vm, *near: tuple[str, str], alive: bool = True) -> Vm:
+    """The record after a look at which the host's neighbours were `near`."""
+    there = {vm.uuid: drift.There(alive=alive, pid=77)}
+    look = drift.Look(at=NOW, boot_id="b-1", booted=THEN, vms=there, neighbours=near)
+    return (*drift.seen([vm], look, NOW), vm)[0]
+
+
+MAC = "52:54:00:00:00:01"
+FOREIGN = ("02:00:00:00:00:99", "10.9.0.99")
+
+
+def test_what_the_host_knows_of_a_vms_mac_is_learnt_and_replaced_by_what_it_knows_later() -> None:
+    first = met(a_vm(), (MAC, "10.9.0.5"), FOREIGN)
+    assert first.observed.learnt == ((MAC, "10.9.0.5"),)
+    assert met(first, (MAC, "10.9.0.6")).observed.learnt == ((MAC, "10.9.0.6"),)
+
+
+def test_a_host_that_has_forgotten_or_does_not_answer_takes_nothing_away() -> None:
+    vm = met(a_vm(), (MAC, "10.9.0.5"))
+    assert met(vm, FOREIGN).observed.learnt == vm.observed.learnt
+    assert after(vm, None).observed.learnt == vm.observed.learnt
+    assert after(vm, a_look(vm)).observed.learnt == vm.observed.learnt
+
+
+def test_a_vm_that_has_ended_has_no_learnt_address() -> None:
+    vm = met(a_vm(), (MAC, "10.9.0.5"))
+    assert met(vm, (MAC, "10.9.0.5"), alive=False).observed.learnt == ()
+
+
+def test_an_address_that_it_has_from_us_is_not_learnt_but_another_one_is() -> None:
+    vm = a_vm()
+    nic = replace(vm.spec.nics[0], ip="10.9.0.5")
+    vm = replace(vm, spec=replace(vm.spec, nics=(nic,)))
+    assert met(vm, (MAC, "10.9.0.5")).observed.learnt == ()
+    both = met(vm, (MAC, "10.9.0.5"), (MAC, "10.9.0.66"))
+    assert both.observed.learnt == ((MAC, "10.9.0.66"),)

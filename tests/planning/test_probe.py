@@ -83,6 +83,20 @@ def test_the_figures_of_a_captured_host_are_read() -> None:
     assert host.mounts[0].size_bytes == 4096 * 1048576
 
 
+def test_neighbours_are_pairs_few_of_each_mac_and_nothing_odd() -> None:
+    mac = "52:54:00:01:00:01"
+    near = [f"near {mac} 10.9.0.{n}" for n in (7, 5, 6, 9, 8)]
+    near += ["near 52:54:00:01:00:02 2001:db8::5", "near x 10.9.0.1", f"near {mac} 10.9", "near"]
+    lines = "\n".join([*near, "end", ""]).encode()
+    out = DASH.replace(b"\nend\n", b"\n" + lines, 1)
+
+    assert read(DASH).neighbours == ()
+    assert read(out).neighbours == (
+        *((mac, f"10.9.0.{n}") for n in (5, 6, 7, 8)),
+        ("52:54:00:01:00:02", "2001:db8::5"),
+    )
+
+
 def test_a_file_system_that_hangs_is_stuck_since_then() -> None:
     seen = read(STUCK)
 
@@ -219,7 +233,8 @@ def sim_host() -> tuple[SimHost, Timeline]:
         lib, run = f"/var/lib/tashi/0123456789ab/{uuid}", f"/run/tashi/0123456789ab/{uuid}"
         host.folders |= {lib, run}
         host.write(f"{run}/run.lock", "")
-        text = f'{{"id":{number},"uuid":"{uuid}","generation":3,"phase":"running"}}'
+        text = f'{{"id":{number},"uuid":"{uuid}","generation":3,"phase":"running",'
+        text += f'"spec":{{"nics":[{{"mac":"52:54:00:00:00:{number}"}}]}}}}'
         host.write(f"{lib}/manifest.json", text)
         host.write(f"{lib}/disk0.qcow2", "overlay")
         host.write(f"{lib}/console.log", "bye")
@@ -240,6 +255,7 @@ def ask_sim(host: SimHost) -> Sighting:
 
 def test_a_simulated_host_is_seen_like_a_real_one() -> None:
     host, _ = sim_host()
+    host.neighbours = {"10.9.0.5": "52:54:00:00:00:41", "10.9.0.6": "02:00:00:00:00:99"}
     seen = ask_sim(host)
     one, two = seen.vms
 
@@ -249,6 +265,7 @@ def test_a_simulated_host_is_seen_like_a_real_one() -> None:
     assert two.manifest is not None
     assert [(q.pid, q.uuid) for q in seen.foreign] == [(1001, THREE)]
     assert (seen.claim, seen.clock_offset_s) == (("0123456789ab", 1, 9), 0.0)
+    assert seen.neighbours == (("52:54:00:00:00:41", "10.9.0.5"),)
     assert seen.host is not None
     assert seen.host.memory_available_mib == 3072
 

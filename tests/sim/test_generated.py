@@ -44,6 +44,7 @@ UNPLANNED = {
     "step MakeUser: in no plan that is played",
     "step MarkFences: in no plan that is played",
     "step MendIfup: in no plan that is played",
+    "step ProbeAddress: in no plan that is played",
     "step PlaceReplica: in no plan that is played",
     "step PutFile: in no plan that is played",
     "step PutReplica: in no plan that is played",

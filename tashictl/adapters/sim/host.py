@@ -74,6 +74,7 @@ class SimHost:
         self.folders: set[str] = set()
         self.taps: dict[str, str] = {}  # name, the ifup script that was called for it
         self.ports: set[int] = set()  # that something else listens on
+        self.neighbours: dict[str, str] = {}  # by address, the MAC of who answers there
         self.processes: dict[int, Process] = {}
         self.locks: dict[str, object] = {}
         self.scripts: list[Stoppable] = []

@@ -14,6 +14,7 @@ from tashictl.model.script import Script
 _ID = re.compile(r'"id": *([0-9]+)')
 _GENERATION = re.compile(r'"generation": *([0-9]+)')
 _PHASE = re.compile(r'"phase": *"([^"]*)"')
+_MAC = re.compile(r'"mac": *"([^"]*)"')
 _BLOCK = 4096
 _DISK_BLOCKS = 1 << 24
 _QEMU_MIB = 512
@@ -46,7 +47,15 @@ class _Look:
 
     def parts(self) -> list[str]:
         """The frames, each with its text."""
-        look = ["B look", *self._kernel(), *self._nets(), *self._vms(), *self._foreign(), "end"]
+        look = [
+            "B look",
+            *self._kernel(),
+            *self._nets(),
+            *self._vms(),
+            *self._foreign(),
+            *self._near(),
+            "end",
+        ]
         parts = [["B mounts", *self._mounts()], ["B host", *self._host()], look]
         parts.append(["B files", *self._disks()])
         if "images" not in self.host.stuck:
@@ -139,6 +148,14 @@ class _Look:
         if text and uuid not in self.known:
             lines.append(f"manifest {uuid} {text}")
         return lines
+
+    def _near(self) -> list[str]:
+        """The neighbours that a VM with a manifest here is."""
+        if not self.has_lib:
+            return []
+        paths = [p for p in self.host.below(self.lib) if p.endswith("/manifest.json")]
+        macs = {mac for path in paths for mac in _MAC.findall(self.host.text(path))}
+        return [f"near {mac} {a}" for a, mac in self.host.neighbours.items() if mac in macs]
 
     def _foreign(self) -> list[str]:
         own = {p.pid for p in self.own.values() if p is not None}

@@ -24,6 +24,7 @@ from tashictl.model.steps import (
     MakeFolder,
     PlaceImage,
     PlaceSeed,
+    ProbeAddress,
     ReleaseHost,
     RemoveDir,
     RemoveFile,
@@ -125,6 +126,10 @@ class Body:
             case CheckPort(port=port):
                 if port in self.host.ports and self.host.qemu_of(self.uuid) is None:
                     raise Died(f"another process listens on port {port}")
+            case ProbeAddress(address=address, mac=mac):
+                other = self.host.neighbours.get(address, mac)
+                if other != mac:
+                    raise Died(f"{address} on {step.network} is in use: {other} answers")
             case MakeFolder(path=path):
                 self.host.folders.add(path)
             case RemoveFile(path=path):
