@@ -121,7 +121,9 @@ def test_a_vm_is_written_as_the_contract_says() -> None:
                 "network": "lan",
                 "mac": "52:54:00:4f:00:2d",
                 "ip": "172.16.192.7",
+                "ip6": None,
                 "fqdn": None,
+                "learnt": [],
                 "ssh_port": None,
             }
         ],
