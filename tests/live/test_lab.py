@@ -302,7 +302,8 @@ def test_the_image_is_built_once_and_again_where_the_cache_is_empty(tmp_path: Pa
 
 
 def test_the_list_of_packages_brings_every_tool() -> None:
-    wanted = {*needs.GUEST_TOOLS.values(), *needs.HOST_TOOLS.values()}
+    tools = needs.GUEST_TOOLS | needs.HOST_TOOLS | needs.NAME_TOOLS
+    wanted = set(tools.values())
     assert wanted <= set(needs.packages())
 
 

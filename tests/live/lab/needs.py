@@ -21,6 +21,16 @@ HOST_TOOLS = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
 }
+NAME_TOOLS = {
+    "named": "bind9",
+    "tsig-keygen": "bind9",
+    "dig": "bind9-dnsutils",
+    "nsupdate": "bind9-dnsutils",
+    "dhcpd": "isc-dhcp-server",
+    "omshell": "isc-dhcp-server",
+    "dnsmasq": "dnsmasq-base",
+    "socat": "socat",
+}
 BUSYBOX = parts.BUSYBOX
 
 
@@ -51,6 +61,11 @@ def missing_for_hosts() -> list[tuple[str, str]]:
     if not lacking and not _namespaces_allowed():
         lacking.append(("the right to make namespaces and mount overlays in them", ""))
     return lacking
+
+
+def missing_for_names() -> list[tuple[str, str]]:
+    """Pairs (part, Debian package) that servers of names and addresses lack."""
+    return _missing_tools(NAME_TOOLS)
 
 
 def explain(lacking: list[tuple[str, str]]) -> str:
