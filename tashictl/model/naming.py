@@ -112,3 +112,44 @@ class OmapiHost(Struct, frozen=True, kw_only=True):
     name: str
     mac: str
     addresses: tuple[str, ...]
+
+
+class DnsmasqHost(Struct, frozen=True, kw_only=True):
+    """A line of a file in dnsmasq's dhcp-hostsdir.
+
+    `file` is its name there, `owner` the mark in its first line, "" for none. `mac`, `addresses`
+    and `name` are left empty where the line does not say them, or where nobody can read it.
+    """
+
+    file: str
+    owner: str
+    mac: str = ""
+    addresses: tuple[str, ...] = ()
+    name: str = ""
+
+
+class DnsmasqName(Struct, frozen=True, kw_only=True):
+    """A name of an address in a file in dnsmasq's hostsdir; `file` and `owner` as above."""
+
+    file: str
+    owner: str
+    address: str
+    name: str
+
+
+class DnsmasqFolders(Struct, frozen=True, kw_only=True):
+    """What lies in dnsmasq's folders, and who reads them.
+
+    `watchers` are the pids of dnsmasqs that wait for files in the folder of hosts; `by_pid_file` is
+    the one that its pid file names, None for none that runs. `running` says that any runs there.
+    `due` says that a removal is still to be told by SIGHUP. `missing` are folders that are not
+    there.
+    """
+
+    hosts: tuple[DnsmasqHost, ...] = ()
+    names: tuple[DnsmasqName, ...] = ()
+    watchers: tuple[int, ...] = ()
+    by_pid_file: int | None = None
+    running: bool = False
+    due: bool = False
+    missing: tuple[str, ...] = ()

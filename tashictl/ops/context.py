@@ -10,7 +10,7 @@ from tashictl.errors import InvalidRequest
 from tashictl.model.cluster import Cluster, Host, snapshot
 from tashictl.model.host import HostConfig
 from tashictl.model.inventory import Inventory
-from tashictl.model.settings import Settings
+from tashictl.model.settings import Settings, TashictlSettings
 from tashictl.model.state import State
 from tashictl.planning import quarantine
 from tashictl.planning.wishes import Picture
@@ -80,3 +80,8 @@ def iso(moment: datetime) -> str:
 def moment(text: str) -> datetime:
     """The time that `iso` wrote."""
     return datetime.fromisoformat(text)
+
+
+def may_begin_s(ours: TashictlSettings, wait_s: int) -> float:
+    """How long after it was made a script may still begin on a host (its not-after)."""
+    return ours.connect_timeout_s + wait_s + 30

@@ -18,7 +18,7 @@ from tashictl.model.script import Reply, Script
 from tashictl.model.settings import TashictlSettings
 from tashictl.model.steps import Batch, Fence, Plan, PutSeed, Step, StepClass, batches
 from tashictl.ops import answers, monitor, naming, seeding
-from tashictl.ops.context import Context, iso
+from tashictl.ops.context import Context, iso, may_begin_s
 from tashictl.ops.ports import Journal, World
 from tashictl.planning import paths, scripts, summary
 from tashictl.planning.frames import Answer, parse
@@ -32,11 +32,6 @@ _OVERTAKEN = 64  # times that other operations of ours may reach the host before
 def lock_wait_s(ours: TashictlSettings, attempt: int) -> int:
     """How long a script waits for a lock on the host: from the second attempt on for one to end."""
     return _USUAL_LOCK_WAIT_S if attempt <= 1 else int(ours.step_timeout_s) + 10
-
-
-def may_begin_s(ours: TashictlSettings, wait_s: int) -> float:
-    """How long after it was made a script may still begin on a host (its not-after)."""
-    return ours.connect_timeout_s + wait_s + 30
 
 
 class Ids(Struct, frozen=True, kw_only=True):

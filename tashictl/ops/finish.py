@@ -21,8 +21,8 @@ from tashictl.model.state import State
 from tashictl.model.steps import Plan
 from tashictl.model.vm import Observed, OperationKind, Seen, Vm, Wanted
 from tashictl.ops import seeding
-from tashictl.ops.context import iso
-from tashictl.ops.execute import Execution, lock_wait_s, may_begin_s
+from tashictl.ops.context import iso, may_begin_s
+from tashictl.ops.execute import Execution, lock_wait_s
 from tashictl.ops.ports import Journal, Transaction, World
 from tashictl.planning import create as create_plan
 from tashictl.planning import drift, ports, quarantine

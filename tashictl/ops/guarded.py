@@ -10,8 +10,7 @@ from tashictl.model.host import HostConfig
 from tashictl.model.script import Reply, Script
 from tashictl.model.steps import Guard, Step
 from tashictl.ops import answers
-from tashictl.ops.context import Context
-from tashictl.ops.execute import may_begin_s
+from tashictl.ops.context import Context, may_begin_s
 from tashictl.ops.ports import World
 from tashictl.planning import scripts
 from tashictl.planning.frames import StepAnswer, parse

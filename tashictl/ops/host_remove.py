@@ -26,7 +26,7 @@ from tashictl.model.vm import OperationKind, Vm
 from tashictl.ops import execute, finish
 from tashictl.ops import host as hosts
 from tashictl.ops.begin import Opening, ids_of, new_operation, open_operation, refuse_stale
-from tashictl.ops.context import Context, iso, moment
+from tashictl.ops.context import Context, iso, may_begin_s, moment
 from tashictl.ops.execute import Execution
 from tashictl.ops.ports import Transaction, World
 from tashictl.planning import quiet
@@ -174,7 +174,7 @@ def _wait_s(world: World, context: Context, journal: JournalView, name: str) -> 
     if at is None:
         return 0.0
     ours = context.settings.tashictl
-    longest_s = execute.may_begin_s(ours, execute.lock_wait_s(ours, attempt)) + _SLACK_S
+    longest_s = may_begin_s(ours, execute.lock_wait_s(ours, attempt)) + _SLACK_S
     until = moment(at) + timedelta(seconds=longest_s)
     return max(0.0, (until - world.clock.now()).total_seconds())
 

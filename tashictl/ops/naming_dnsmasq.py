@@ -8,7 +8,7 @@ from tashictl.errors import InvalidRequest, TashiError
 from tashictl.model.host import HostConfig
 from tashictl.model.naming import DhcpEntry
 from tashictl.ops import answers
-from tashictl.ops.context import Context
+from tashictl.ops.context import Context, may_begin_s
 from tashictl.ops.ports import World
 from tashictl.planning import dnsmasq
 
@@ -24,15 +24,22 @@ def change(
     """
     host = _server(context)
     settings = context.settings
-    script = dnsmasq.script(changes, settings, world.dice.nonce())
+    script = dnsmasq.script(changes, settings, world.dice.nonce(), _not_after(world, context, host))
     allowance_s = settings.tashictl.connect_timeout_s + script.timeout_s + _SLACK_S
     reply = world.remote.run(host, script, world.clock.monotonic_s() + allowance_s)
     if reply.fault is not None and not reply.sent:
         raise answers.unreachable(host.name, reply)
-    results = dnsmasq.read(reply.out, script.nonce, [entry for entry, _ in changes], host.name)
+    results = dnsmasq.read(reply.out, script.nonce, changes, settings, host.name)
     if results is None:
         raise answers.no_answer(host.name, reply)
     return results
+
+
+def _not_after(world: World, context: Context, host: HostConfig) -> int:
+    record = world.store.read().hosts.get(host.name)
+    offset_s = record.facts.clock_offset_s if record and record.facts else 0.0
+    allowance_s = may_begin_s(context.settings.tashictl, dnsmasq.LOCK_WAIT_S)
+    return int(world.clock.now().timestamp() + offset_s + allowance_s)
 
 
 def _server(context: Context) -> HostConfig:
