@@ -107,11 +107,15 @@ class DnsRecord(Struct, frozen=True, kw_only=True):
 
 
 class OmapiHost(Struct, frozen=True, kw_only=True):
-    """A host as dhcpd has it; the group is not told over OMAPI, the leases file has it."""
+    """A host as dhcpd has it; `owner` is the mark that it carries, "" for none of ours.
+
+    The group is not told over OMAPI, the leases file has it.
+    """
 
     name: str
     mac: str
     addresses: tuple[str, ...]
+    owner: str = ""
 
 
 class DnsmasqHost(Struct, frozen=True, kw_only=True):
