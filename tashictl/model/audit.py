@@ -20,6 +20,7 @@ class DhcpHost(Struct, frozen=True, kw_only=True):
     """A host as a DHCP server has it; `owner` is a mark, "" for what has none.
 
     `fixed` is what stands in its configuration; a MAC or address that it lacks is left empty.
+    `names` are addresses with their names, where the server has names too, else None.
     """
 
     driver: str
@@ -28,6 +29,7 @@ class DhcpHost(Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     owner: str = ""
     fixed: bool = False
+    names: tuple[tuple[str, str], ...] | None = None
 
 
 class DhcpSeen(Struct, frozen=True, kw_only=True):

@@ -125,8 +125,11 @@ def _orphan(server: _Server, host: DhcpHost) -> Iterator[Disagreement]:
 
 def _is_right(entry: DhcpEntry, host: DhcpHost) -> bool:
     """Whether it says what it should; one of the same content that is nobody's is right, too."""
-    same = (host.name, host.mac) == (entry.name, entry.mac)
-    return same and host.owner in ("", entry.owner) and set(host.addresses) == set(carried(entry))
+    same = (host.name, host.mac) == (entry.name, entry.mac) and host.owner in ("", entry.owner)
+    if not same or set(host.addresses) != set(carried(entry)):
+        return False
+    named = {(address, entry.fqdn) for address in entry.addresses if entry.fqdn}
+    return host.names is None or not host.owner or set(host.names) == named
 
 
 def carried(entry: DhcpEntry) -> tuple[str, ...]:
@@ -165,7 +168,9 @@ def _text(server: _Server, host: DhcpHost) -> str:
         whose = f"of {server.claims.who(host.owner)}"
     else:
         whose = "in its configuration" if host.fixed else "without our mark"
-    return f"{host.name} ({host.mac or 'no MAC'}) {addresses}, {whose}"
+    names = sorted({name for _, name in host.names or ()})
+    called = f" as {', '.join(names)}" if names else ""
+    return f"{host.name} ({host.mac or 'no MAC'}) {addresses}{called}, {whose}"
 
 
 def _row(
