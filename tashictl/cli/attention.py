@@ -76,6 +76,7 @@ def record(picture: Picture) -> dict[str, object]:
             "running": [o.id for o in picture.operations if o.status.value == "running"],
             "interrupted": [o.id for o in picture.operations if o.status.value == "interrupted"],
         },
+        "deferred": len(state.deferred),
         "attention": [
             {"kind": one.kind, "target": one.target, "text": one.said, "command": one.command}
             for one in of(picture)
@@ -117,7 +118,13 @@ def next_step(picture: Picture) -> str | None:
 
 def of(picture: Picture) -> list[Line]:
     """Everything that is not as it should be, the worst first."""
-    found = [*_database(picture), *_operations(picture), *_hosts(picture), *_vms(picture)]
+    found = [
+        *_database(picture),
+        *_operations(picture),
+        *_deferred(picture),
+        *_hosts(picture),
+        *_vms(picture),
+    ]
     said = {f"{one.kind}:{one.target}" for one in found}
     return [*found, *_problems(picture, said)]
 
@@ -164,6 +171,24 @@ def _operations(picture: Picture) -> Iterator[Line]:
             said=f"op {operation.id} {operation.kind} {operation.target}{where}: interrupted "
             f"{ago(operation.started, picture.now)}{last}",
             command=f"tashictl op resume {operation.id}",
+        )
+
+
+def _deferred(picture: Picture) -> Iterator[Line]:
+    """What waits for a server of names: one line for each server."""
+    waiting = picture.state.deferred.values()
+    for server in dict.fromkeys(one.key.partition("/")[0] for one in waiting):
+        some = [one for one in waiting if one.key.startswith(f"{server}/")]
+        adds = sum(one.add for one in some)
+        parts = [count(adds, "registration")] if adds else []
+        parts += [count(len(some) - adds, "removal")] if len(some) > adds else []
+        since = min(one.since for one in some)
+        yield Line(
+            kind="deferred",
+            target=server,
+            said=f"{server.upper()}: {' and '.join(parts)} wait for the server, the first "
+            f"{ago(since, picture.now)}: {some[-1].why}",
+            command="tashictl sweep",
         )
 
 

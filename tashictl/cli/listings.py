@@ -11,7 +11,7 @@ from tashictl.cli.tables import Column, Shown, Table
 from tashictl.model import units
 from tashictl.model.host import HostState
 from tashictl.model.image import Image
-from tashictl.model.vm import DiskSpec, NicSpec, TashiState, Vm
+from tashictl.model.vm import DiskSpec, NicSpec, Observed, TashiState, Vm
 
 # Only `host` and `op` know hosts and operations: `vm list` starts faster without.
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ _VM_COLUMNS: tuple[Column[Vm], ...] = (
         key="address",
         header="ADDRESS",
         path="nics.ip",
-        show=lambda vm: _few([a for nic in vm.spec.nics if (a := address(nic))]),
+        show=lambda vm: _few([a for nic in vm.spec.nics if (a := address(nic, vm.observed))]),
     ),
     Column(
         key="image",
@@ -128,9 +128,12 @@ def _disk(disk: DiskSpec) -> str:
     return f"{disk.name}:persistent" if disk.persistent else disk.name
 
 
-def address(nic: NicSpec) -> str | None:
-    """Its address, or the port of its host's 127.0.0.1 that leads to its SSH."""
-    return nic.ip or (None if nic.ssh_port is None else f"127.0.0.1:{nic.ssh_port}")
+def address(nic: NicSpec, observed: Observed) -> str | None:
+    """Its address: the one that it was given, or that was learnt of it; or, where a port of its
+    host's 127.0.0.1 leads to its SSH, that.
+    """
+    port = None if nic.ssh_port is None else f"127.0.0.1:{nic.ssh_port}"
+    return nic.ip or port or next((a for mac, a in observed.learnt if mac == nic.mac), None)
 
 
 def _few(values: Sequence[str]) -> str | None:

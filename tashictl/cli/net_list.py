@@ -31,7 +31,7 @@ def uses(state: State, inventory: Inventory, now: str) -> Iterator[NetworkUse]:
     from tashictl.planning import quarantine
     from tashictl.planning.net import layout, usage
 
-    held = [(n.network, n.ip) for vm in state.vms.values() for n in vm.spec.nics if n.ip]
+    held = [(n.network, a) for vm in state.vms.values() for n in vm.spec.nics for a in n.addresses]
     held += [(kept.network, kept.ip) for kept in quarantine.in_force(state, now)]
     on_hosts = {h.name: layout.networks_of(h, inventory.networks) for h in inventory.hosts}
     for network in inventory.networks:

@@ -11,7 +11,7 @@ from tashictl.cli import text
 from tashictl.model.image import Image
 from tashictl.model.network import Network
 from tashictl.model.settings import Settings
-from tashictl.model.vm import DiskSpec, NicSpec, Vm
+from tashictl.model.vm import DiskSpec, NicSpec, Observed, Vm
 
 if TYPE_CHECKING:
     from tashictl.model.cluster import Host
@@ -24,7 +24,8 @@ VM_KEYS = (
     *("observed.what", "observed.at", "observed.boot_id", "operation.id", "operation.kind"),
     *("host", "user", "cores", "memory_mib"),
     *("disks.index", "disks.image", "disks.persistent", "disks.format", "disks.path"),
-    *("nics.index", "nics.network", "nics.mac", "nics.ip", "nics.fqdn", "nics.ssh_port"),
+    *("nics.index", "nics.network", "nics.mac", "nics.ip", "nics.ip6", "nics.fqdn"),
+    *("nics.learnt", "nics.ssh_port"),
     *("seed.sha256", "seed.size_bytes"),
     *("hints.*", "arch", "machine", "decayed", "created", "started", "pid", "reason"),
 )
@@ -100,7 +101,7 @@ def vm_record(vm: Vm, scene: Scene) -> Record:
         "cores": spec.cores,
         "memory_mib": spec.memory_mib,
         "disks": [_disk(vm, disk, scene.settings) for disk in spec.disks],
-        "nics": [_nic(nic, scene) for nic in spec.nics],
+        "nics": [_nic(nic, scene, vm.observed) for nic in spec.nics],
         "seed": {"sha256": spec.seed.sha256, "size_bytes": spec.seed.size_bytes}
         if spec.seed
         else None,
@@ -131,13 +132,15 @@ def _disk(vm: Vm, disk: DiskSpec, settings: Settings) -> Record:
     }
 
 
-def _nic(nic: NicSpec, scene: Scene) -> Record:
+def _nic(nic: NicSpec, scene: Scene, observed: Observed) -> Record:
     return {
         "index": nic.index,
         "network": scene.network_name(nic.network),
         "mac": nic.mac,
         "ip": nic.ip,
+        "ip6": nic.ip6,
         "fqdn": nic.fqdn,
+        "learnt": [address for mac, address in observed.learnt if mac == nic.mac],
         "ssh_port": nic.ssh_port,
     }
 

@@ -141,7 +141,9 @@ def _create_many(
 def _say_created(face: Globals, at: Desk, vm: Vm, took_s: float, found: str | None = None) -> None:
     line = f"{vm.name} is {vm.state.name}"
     if vm.host:
-        known = next(filter(None, map(listings.address, vm.spec.nics)), found)
+        known = next(
+            filter(None, (listings.address(nic, vm.observed) for nic in vm.spec.nics)), found
+        )
         address = f" at {known}" if known else ""
         line += f" on {vm.host}{address}   ({units.show_seconds(took_s)})"
     else:

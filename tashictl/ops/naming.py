@@ -37,7 +37,7 @@ def carry_out(
         return {}
     if not _may_wait(context, step.entry, error, adds=adds):
         raise error
-    why = _line(error)
+    why = line(error)
     work = Deferred(entry=step.entry, add=adds, since=iso(world.clock.now()), why=why)
     with world.store.transaction() as tx:
         tx.put_deferred(work)
@@ -121,5 +121,6 @@ def is_unsent(error: TashiError) -> bool:
     return isinstance(error, Unreachable) and not isinstance(error, Uncertain)
 
 
-def _line(error: TashiError) -> str:
+def line(error: TashiError) -> str:
+    """An error in one line: the fact and its cause."""
     return f"{error.what}: {'; '.join(error.cause.splitlines())}" if error.cause else error.what

@@ -15,7 +15,7 @@ from tashictl.errors import FaultsFound
 from tashictl.model.event import Event, Problem
 from tashictl.model.host import HostConfig
 from tashictl.model.state import State
-from tashictl.ops import replica, sweep_books, sweep_look, sweep_repair
+from tashictl.ops import deferred, naming, replica, sweep_books, sweep_look, sweep_repair
 from tashictl.ops.begin import old_database, refuse_stale
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import World
@@ -78,9 +78,9 @@ def sweep(world: World, context: Context, books: Books, wish: Wish, accept: Acce
         state = world.store.read()
         scene = replace(scene, state=state, known=state.vms)
         done, left = sweep_repair.all_of(world, context, verdict.repairs, begun_s + wish.timeout_s)
-        verdict = replace(
-            verdict, problems=(*verdict.problems, *_spread(world, context, looks, wish))
-        )
+        waiting = _deferred(world, context, wish, begun_s)
+        spread = _spread(world, context, looks, wish)
+        verdict = replace(verdict, problems=(*verdict.problems, *spread, *waiting))
         told = sweep_books.close(world, books, scene, verdict, done, looks.measured)
         return Round(
             at=scene.now,
@@ -94,6 +94,20 @@ def sweep(world: World, context: Context, books: Books, wish: Wish, accept: Acce
             left=left,
             seconds=world.clock.monotonic_s() - begun_s,
         )
+
+
+def _deferred(world: World, context: Context, wish: Wish, begun_s: float) -> tuple[Problem, ...]:
+    """Do what waits for a server of names; what still waits is told, in one line for each server.
+
+    After the repairs: those that end operations may have left some more.
+    """
+    if not wish.leads:
+        return ()
+    tried = deferred.work(world, context, begun_s + wish.timeout_s)
+    for one in tried:
+        if one.error is None:
+            world.report.note(f"{naming.named(one.work.entry)}: done, which had waited")
+    return deferred.problems(world.store.read())
 
 
 def _spread(world: World, context: Context, looks: Looks, wish: Wish) -> Iterator[Problem]:

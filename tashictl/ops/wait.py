@@ -123,7 +123,7 @@ class _Watch:
         """Where the guest may answer: a forwarded port, its own address, what its host knows."""
         nics = self._vm.spec.nics
         found = [("127.0.0.1", nic.ssh_port) for nic in nics if nic.ssh_port is not None]
-        found += [(nic.ip, SSH_PORT) for nic in nics if nic.ip is not None]
+        found += [(address, SSH_PORT) for nic in nics for address in nic.addresses]
         learned = self._look.addresses if self._look is not None else ()
         found += [(address, SSH_PORT) for address in learned]
         return list(dict.fromkeys(found))

@@ -7,7 +7,7 @@ The operator's user-data arrives byte for byte: keys of --ssh-key travel in the 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import yaml
 
@@ -78,22 +78,36 @@ def network_config(nics: Iterable[NicSpec], networks: Iterable[Network]) -> byte
 
 
 def _settings(nic: NicSpec, network: Network, routed: set[int]) -> dict[str, object]:
+    """An interface that a DHCP server knows asks it; any other one is told its addresses."""
     found: dict[str, object] = {}
-    address = _interface(nic.ip, network)
-    if address is None:
+    known = [a for a in (_interface(ip, network) for ip in nic.addresses) if a is not None]
+    served = network.dhcp not in ("", "none") and any(a.version == 4 for a in known)
+    own = [a for a in known if not (served and a.version == 4)]
+    if served or not own:
         found["dhcp4"] = True
-    else:
-        found |= {"dhcp4": False, "addresses": [str(address)]}
+    if own:
+        found |= {"dhcp4": served, "addresses": [str(a) for a in own]}
+    found |= _ways(own, network, routed)
+    if network.mtu:
+        found["mtu"] = network.mtu
+    return found
+
+
+def _ways(addresses: Sequence[Interface], network: Network, routed: set[int]) -> dict[str, object]:
+    """Routes and name servers of an interface that is told its addresses."""
+    found: dict[str, object] = {}
+    routes = []
+    for address in addresses:
         gateway = _gateway(address, network)
         if gateway and address.version not in routed:
             routed.add(address.version)
-            found["routes"] = [{"to": _ANYWHERE[address.version], "via": gateway}]
-        servers = {"addresses": list(network.dns)} if network.dns else {}
-        search = {"search": [network.domain]} if network.domain else {}
-        if servers or search:
-            found["nameservers"] = {**servers, **search}
-    if network.mtu:
-        found["mtu"] = network.mtu
+            routes.append({"to": _ANYWHERE[address.version], "via": gateway})
+    if routes:
+        found["routes"] = routes
+    servers = {"addresses": list(network.dns)} if network.dns else {}
+    search = {"search": [network.domain]} if network.domain else {}
+    if addresses and (servers or search):
+        found["nameservers"] = {**servers, **search}
     return found
 
 
@@ -112,10 +126,8 @@ def _interface(ip: str | None, network: Network) -> Interface | None:
 
 
 def _gateway(address: Interface, network: Network) -> str | None:
-    if network.gateway is None:
-        return None
-    same = ipaddress.ip_address(network.gateway).version == address.version
-    return network.gateway if same else None
+    ways = [g for g in (network.gateway, network.gateway6) if g]
+    return next((g for g in ways if ipaddress.ip_address(g).version == address.version), None)
 
 
 def _yaml(value: object) -> bytes:

@@ -138,8 +138,8 @@ def _same_id(evidence: Evidence, vm: Vm, before: Vm, other: Vm) -> Finding:
 def _addresses(nic: NicSpec) -> Iterator[tuple[str, tuple[int, str]]]:
     """What nobody else may have, in words and as a key."""
     yield f"the MAC {nic.mac}", (0, nic.mac)
-    if nic.ip is not None:
-        yield f"the address {nic.ip} on network {nic.network}", (nic.network, nic.ip)
+    for address in nic.addresses:
+        yield f"the address {address} on network {nic.network}", (nic.network, address)
 
 
 def _clash(evidence: Evidence, vm: Vm, text: str, severity: Severity) -> Finding:
