@@ -8,14 +8,14 @@ from tashictl.errors import InvalidRequest, NotPermitted, OperationFailed, Tashi
 from tashictl.model.audit import DhcpHost, DhcpSeen, Unseen
 from tashictl.model.host import HostConfig
 from tashictl.model.naming import DhcpEntry
-from tashictl.model.script import Reply
+from tashictl.model.script import Reply, Script
 from tashictl.model.state import State
 from tashictl.ops import answers, naming_dnsmasq
 from tashictl.ops import naming as ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
 from tashictl.planning import dnsmasq_look, naming
-from tashictl.planning.audit import places
+from tashictl.planning.audit import leased, places
 
 _SLACK_S = 15.0
 
@@ -51,4 +51,80 @@ def _dnsmasq(world: World, context: Context) -> DhcpSeen:
         driver=naming.DNSMASQ,
         server=f"dnsmasq on {host.name}",
         hosts=places.dnsmasq_hosts(folders, named=named),
+    )
+
+
+def _dhcpd(world: World, context: Context, state: State) -> tuple[DhcpSeen, list[Unseen]]:
+    """By its files where it runs on a host of ours, else name by name."""
+    server = context.settings.dhcp.server
+    host = ops.server_host(context, server) if server is not None else None
+    if host is None or server is None:
+        return _by_name(world, context, state)
+    script = leased.script(context.settings, world.dice.nonce())
+    reply = _run(world, context, host, script)
+    hosts = leased.read(reply.out, script.nonce)
+    if hosts is None:
+        raise _unread(host, reply)
+    return DhcpSeen(driver=naming.OMAPI, server=f"dhcpd on {host.name}", hosts=hosts), []
+
+
+def _by_name(world: World, context: Context, state: State) -> tuple[DhcpSeen, list[Unseen]]:
+    """Each host that ought to be there; of others nothing is known."""
+    names = dict.fromkeys(
+        entry.name for entry in _entries(context, state) if entry.driver == naming.OMAPI
+    )
+    found = []
+    with ops.omapi(world, context) as omapi:
+        for name in names:
+            host = omapi.lookup(name)
+            if host is not None:
+                found.append(
+                    DhcpHost(
+                        driver=naming.OMAPI,
+                        name=host.name,
+                        mac=host.mac,
+                        addresses=host.addresses,
+                        owner=host.owner,
+                    )
+                )
+    server = context.settings.dhcp.server
+    why = NotPermitted(
+        "E-DHCP-LEASES",
+        f"dhcpd at {server} was asked name by name: what it has too much is not found",
+        cause="OMAPI lists no hosts, and the server is no host of the inventory, whose leases file "
+        "could be read",
+        hint="put the server into the inventory",
+    )
+    seen = DhcpSeen(
+        driver=naming.OMAPI, server=f"dhcpd at {server}", hosts=tuple(found), whole=False
+    )
+    return seen, [Unseen(source=f"dhcp {server}", error=why, partly=True)]
+
+
+def _entries(context: Context, state: State) -> Iterable[DhcpEntry]:
+    networks = context.inventory.networks
+    for vm in state.vms.values():
+        yield from naming.dhcp_entries(vm, networks, context.settings)
+    for work in state.deferred.values():
+        if isinstance(work.entry, DhcpEntry):
+            yield work.entry
+
+
+def _run(world: World, context: Context, host: HostConfig, script: Script) -> Reply:
+    ours = context.settings.tashictl
+    allowance_s = ours.connect_timeout_s + script.timeout_s + _SLACK_S
+    reply = world.remote.run(host, script, world.clock.monotonic_s() + allowance_s)
+    if reply.fault is not None:
+        raise answers.unreachable(host.name, reply)
+    return reply
+
+
+def _unread(host: HostConfig, reply: Reply) -> TashiError:
+    said = reply.err.decode("utf-8", "replace").strip()[-300:]
+    return OperationFailed(
+        "E-DHCP-LEASES",
+        f"{host.name} gave no full answer about dhcpd's files",
+        cause=said or f"exit {reply.rc}",
+        hint="dhcpLeases and dhcpConf in [DhcpDns] are their paths there",
+        host=host.name,
     )

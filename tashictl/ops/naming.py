@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tashictl.errors import InvalidRequest, TashiError, Uncertain, Unreachable
 from tashictl.model.host import HostConfig
@@ -12,6 +13,7 @@ from tashictl.model.steps import AddDhcp, AddDns, RemoveDhcp, RemoveDns
 from tashictl.ops import naming_dnsmasq
 from tashictl.ops.context import Context, iso
 from tashictl.ops.ports import World
+from tashictl.ops.ports_names import Omapi
 from tashictl.planning import naming
 
 NamesStep = AddDhcp | AddDns | RemoveDns | RemoveDhcp
@@ -68,6 +70,16 @@ def change(world: World, context: Context, entry: Entry, *, add: bool) -> TashiE
 
 
 def _omapi(world: World, context: Context, entry: DhcpEntry, *, add: bool) -> None:
+    with omapi(world, context) as server:
+        (server.add if add else server.remove)(entry)
+
+
+@contextmanager
+def omapi(world: World, context: Context) -> Iterator[Omapi]:
+    """A connection to dhcpd, through its host where that is one of ours.
+
+    Raises InvalidRequest E-DHCP-SERVER where none is set, Unreachable where the host is not had.
+    """
     settings = context.settings.dhcp
     if settings.server is None:
         raise InvalidRequest(
@@ -81,8 +93,8 @@ def _omapi(world: World, context: Context, entry: DhcpEntry, *, add: bool) -> No
     if host is not None:
         deadline_s = world.clock.monotonic_s() + context.settings.tashictl.connect_timeout_s
         through = world.remote.open_tcp(host, "127.0.0.1", settings.server.port, deadline_s)
-    with world.names.omapi(settings, through) as omapi:
-        (omapi.add if add else omapi.remove)(entry)
+    with world.names.omapi(settings, through) as server:
+        yield server
 
 
 def server_host(context: Context, server: Server) -> HostConfig | None:

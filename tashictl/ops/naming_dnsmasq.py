@@ -22,7 +22,7 @@ def change(
 
     Raises InvalidRequest without a server, Unreachable and Uncertain as a script does.
     """
-    host = _server(context)
+    host = server(context)
     settings = context.settings
     script = dnsmasq.script(changes, settings, world.dice.nonce(), _not_after(world, context, host))
     allowance_s = settings.tashictl.connect_timeout_s + script.timeout_s + _SLACK_S
@@ -42,7 +42,8 @@ def _not_after(world: World, context: Context, host: HostConfig) -> int:
     return int(world.clock.now().timestamp() + offset_s + allowance_s)
 
 
-def _server(context: Context) -> HostConfig:
+def server(context: Context) -> HostConfig:
+    """The host that runs it; raises InvalidRequest E-DNSMASQ-HOST where none is known."""
     name = context.settings.dhcp.dnsmasq_host
     host = context.inventory.host(name) if name else None
     if host is None:

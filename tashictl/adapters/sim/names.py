@@ -182,7 +182,9 @@ class SimOmapi:
         there = self._tables.dhcp.get(name)
         if there is None:
             return None
-        return OmapiHost(name=there.name, mac=there.mac, addresses=there.addresses)
+        return OmapiHost(
+            name=there.name, mac=there.mac, addresses=there.addresses, owner=there.owner
+        )
 
 
 def _is_same(there: DhcpEntry, entry: DhcpEntry) -> bool:

@@ -32,9 +32,7 @@ def names(state: State, networks: Iterable[Network], settings: Settings) -> Aske
         must[entry.name] = None
         if entry.reverse:
             must.update((reverse_name(address), None) for address in entry.addresses)
-    return Asked(
-        names=tuple(must), maybe=tuple(dict.fromkeys(_elsewhere(networks, settings)))
-    )
+    return Asked(names=tuple(must), maybe=tuple(dict.fromkeys(_elsewhere(networks, settings))))
 
 
 def _elsewhere(networks: Iterable[Network], settings: Settings) -> Iterator[str]:
