@@ -250,6 +250,7 @@ class Execution:
     def _direct(self, batch: Batch, undo: bool) -> None:
         step, index = batch.steps[0], batch.indexes[0]
         started_s = self.world.clock.monotonic_s()
+        self.unsent.discard(index)
         if isinstance(step, PutSeed):
             seeding.send(self.world, self.context, step, lambda: self.step_began(step))
             data: dict[str, str] = {}

@@ -147,7 +147,7 @@ case "
 $P
 " in *"
 due
-"*) { : >"$H/$DUE"; } 2>/dev/null; hup=1;; *) hup=; [ ! -e "$H/$DUE" ] || hup=1;; esac
+"*) (: >"$H/$DUE") 2>/dev/null; hup=1;; *) hup=; [ ! -e "$H/$DUE" ] || hup=1;; esac
 removed "$H" H; [ -z "$D" ] || removed "$D" D
 if [ -z "$FULL" ]; then [ -z "$D" ] || moved "$D"; moved "$H"; fi
 rm -rf "$H/$T" ${D:+"$D/$T"} 2>/dev/null

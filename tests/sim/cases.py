@@ -14,17 +14,20 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
-from tashictl.adapters.sim.faults import AT_THE_MONITOR, Moment, Planned, Point
+from tashictl.adapters.sim.faults import AT_A_SERVER, AT_THE_MONITOR, Moment, Planned, Point
 
 _ANYWHERE = ("kill", "power", "lostpower", "int", "stop", "nospace", "down", "reboot")
 _AT_HOST = (*_ANYWHERE, "cut", "trunc", "full", "fail", "hang", "stall")
 _AT_SEND = (*_ANYWHERE, "cut", "full")
-_UNSCRIPTED = (*AT_THE_MONITOR, "PutImage", "PutSeed", "Port", "Look")
+_UNSCRIPTED = (*AT_THE_MONITOR, *AT_A_SERVER, "PutImage", "PutSeed", "Port", "Look")
 _AT_LOOK = (*_ANYWHERE, "cut", "trunc", "hang", "full")
 _AT_PORT = ("kill", "power", "lostpower", "int", "stop", "nospace")
 _BATCH = ("late", "latemid", "lost")  # what befalls a whole script
 ALL_KINDS = frozenset(
-    {*_AT_HOST, *_AT_SEND, *_AT_PORT, *_BATCH, "dup", "exit", "die", "mute", "deaf"}
+    {
+        *(*_AT_HOST, *_AT_SEND, *_AT_PORT, *_BATCH, "dup", "exit", "die", "mute", "deaf"),
+        *("nodns", "nodhcp", "deafdns", "deafdhcp"),
+    }
 )
 
 
@@ -73,6 +76,10 @@ def kinds_at(point: Point) -> tuple[str, ...]:
         return _AT_LOOK if point.moment is Moment.BEFORE else _ANYWHERE
     if point.step in ("PutImage", "PutSeed"):
         return (*_ANYWHERE, "cut", "full", "late") if point.moment is Moment.BEFORE else _ANYWHERE
+    if point.step in AT_A_SERVER:
+        server = point.step.removeprefix("Add").removeprefix("Remove").lower()
+        before = point.moment is Moment.BEFORE
+        return (*_ANYWHERE, *((f"no{server}", f"deaf{server}") if before else ()))
     if point.step in AT_THE_MONITOR:
         deaf = point.step == "PressPowerButton" and point.moment is Moment.BEFORE
         return (*_at_the_monitor(point.moment), *(("deaf",) if deaf else ()))

@@ -9,20 +9,21 @@ from typing import get_args
 
 from msgspec import Struct
 
-from tashictl.adapters.sim.faults import AT_THE_MONITOR, Moment
+from tashictl.adapters.sim.faults import AT_A_SERVER, AT_THE_MONITOR, Moment
 from tashictl.model.steps import Step
 from tests.sim.cases import ALL_KINDS, Case, Command, faults_at, matching
 from tests.sim.play import Played, play
 
 # Steps that the controller does itself have no moment that is seen only at the host.
 MOMENTS = {
-    **dict.fromkeys(AT_THE_MONITOR, (Moment.BEFORE, Moment.SENT, Moment.AFTER)),
+    **dict.fromkeys((*AT_THE_MONITOR, *AT_A_SERVER), (Moment.BEFORE, Moment.SENT, Moment.AFTER)),
     "PutImage": (Moment.BEFORE, Moment.AFTER),
     "PutSeed": (Moment.BEFORE, Moment.AFTER),
 }
 FAMILIES = (
     *("create", "count", "destroy", "schedule", "import", "seeded"),
     *("start", "pause", "unpause", "reset", "shutdown"),
+    *("named", "unname"),
 )
 AFTER = {
     "create": ("destroy", "create", "resume", "undo"),
@@ -36,6 +37,8 @@ AFTER = {
     "reset": ("destroy", "reset", "resume", "undo"),
     "shutdown": ("destroy", "shutdown", "create", "resume", "undo"),
     "seeded": ("destroy", "seeded", "resume", "undo"),
+    "named": ("destroy", "named", "resume", "undo"),
+    "unname": ("destroy", "named", "resume"),
 }
 BEFORE = {
     "create": (),
@@ -49,9 +52,15 @@ BEFORE = {
     "reset": (Command("create"),),
     "shutdown": (Command("create"),),
     "seeded": (),
+    "named": (),
+    "unname": (Command("named"),),
 }
 # Of a family that is like another one only what it adds is played.
-ONLY = {"seeded": ("PutSeed", "PlaceSeed", "Port")}
+ONLY = {
+    "seeded": ("PutSeed", "PlaceSeed", "Port"),
+    "named": ("AddDhcp", "AddDns", "AwaitQmp", "StartQemu", "Port"),
+    "unname": ("RemoveDhcp", "RemoveDns", "RemoveDir", "Port"),
+}
 
 
 def singles(verb: str, seed: int) -> Iterator[Case]:

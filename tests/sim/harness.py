@@ -113,6 +113,8 @@ class Cluster:
     def heal(self) -> None:
         """The world is well again; what is under way stays under way."""
         self.disk_full = False
+        self.names.down.clear()
+        self.names.deaf.clear()
         for host in self.hosts:
             host.heal()
 
@@ -164,7 +166,7 @@ class Controller(Verbs):
             faults=FaultPoints(self.moment, split_at),
             report=self.report,
             seeds=SimSeeds(cluster.seeds, self.alive),
-            names=SimNames(cluster.names),
+            names=SimNames(cluster.names, self.alive),
         )
         self.round: Round | None = None
         self.books = Books(
@@ -245,6 +247,15 @@ class Controller(Verbs):
                 self.cluster.disk_full = True
             case "fail" | "hang" | "exit":
                 pass  # the host itself sees to it
+            case _:
+                self._on_servers(kind)
+
+    def _on_servers(self, kind: str) -> None:
+        match kind:
+            case "nodns" | "nodhcp":
+                self.cluster.names.down.add(kind.removeprefix("no"))
+            case "deafdns" | "deafdhcp":
+                self.cluster.names.deaf.add(kind.removeprefix("deaf"))
             case _:
                 raise ValueError(f"unknown kind of fault: {kind}")
 

@@ -13,14 +13,17 @@ from msgspec.structs import replace
 
 from tashictl.adapters.sim.faults import Planned, Point
 from tashictl.adapters.sim.host import SimHost
+from tashictl.model.naming import owner_of
 from tashictl.model.vm import TashiState, Vm
 from tashictl.ops import powering, seeding
+from tashictl.planning import naming
 from tests.sim.cases import Case, Command
 from tests.sim.harness import Cluster, Controller, a_cluster
 from tests.sim.things import (
     IMAGE,
     IMPORTED,
     NAME,
+    NETWORKS,
     SETTINGS,
     USER_DATA,
     foreign_things,
@@ -99,6 +102,8 @@ def _carry_out(
         "count": controller.count,
         "wipe": controller.wipe,
         "seeded": controller.seeded,
+        "named": controller.named,
+        "unname": controller.destroy,
         "destroy": controller.destroy,
         "resume": controller.resume,
         "undo": controller.undo,
@@ -118,6 +123,8 @@ _DEFINITE = {
     "count": {"ok", "E-EXISTS"},
     "wipe": {"ok"},
     "seeded": {"ok", "E-EXISTS"},
+    "named": {"ok", "E-EXISTS"},
+    "unname": {"ok", "E-NO-VM"},
     "destroy": {"ok", "E-NO-VM"},
     "resume": {"ok", "nothing", "E-QMP-SILENT"},  # the fault may have ended its QEMU
     "undo": {"ok", "nothing", "E-FORWARD"},
@@ -143,7 +150,7 @@ def check_definite(cluster: Cluster, verb: str, outcome: str) -> None:
         return
     if verb == "destroy" and vm is not None:
         watch.problem(f"destroyed, but there is a record: {vm.state.name}")
-    if verb in ("create", "seeded") and (vm is None or vm.operation is not None):
+    if verb in ("create", "seeded", "named") and (vm is None or vm.operation is not None):
         watch.problem(f"created, but the record is {vm.state.name if vm else 'not there'}")
     if verb == "shutdown" and outcome == "ok" and vm is not None:
         watch.problem(f"shut down, but there is a record: {vm.state.name}")
@@ -218,6 +225,7 @@ def finish(cluster: Cluster) -> None:
     check_owned(cluster)
     check_image(cluster)
     check_seeds(cluster)
+    check_names(cluster)
     outcome = cluster.controller().check()
     if outcome != "ok":
         cluster.watch.problem(f"host check: {outcome}")
@@ -311,9 +319,28 @@ def check_seeds(cluster: Cluster) -> None:
                 cluster.watch.problem(f"what a seed holds is in {folder}/{name}")
 
 
+def check_names(cluster: Cluster) -> None:
+    """What the servers have belongs to a record, and what runs has all that is its own there."""
+    vms = {vm.uuid: vm for vm in cluster.state().vms.values()}
+    tables = cluster.names
+    for entry in (*tables.dns.values(), *tables.dhcp.values()):
+        owner = owner_of(entry.owner)
+        if owner is None or owner.uuid not in vms:
+            cluster.watch.problem(f"leaked at a server: {entry.key}")
+    for vm in vms.values():
+        if vm.state is TashiState.Running:
+            for dns in naming.dns_entries(vm, SETTINGS):
+                if tables.dns.get(dns.name) != dns:
+                    cluster.watch.problem(f"runs, but DNS has not {dns.name}")
+            for dhcp in naming.dhcp_entries(vm, NETWORKS, SETTINGS):
+                if tables.dhcp.get(dhcp.name) != dhcp:
+                    cluster.watch.problem(f"runs, but DHCP has not {dhcp.name}")
+
+
 def check_empty(cluster: Cluster, when: str) -> None:
     """Nothing is left of any VM but the bystander."""
     state, watch = cluster.state(), cluster.watch
+    check_names(cluster)
     for vm in state.vms.values():
         if vm.name != BYSTANDER:
             watch.problem(f"{when}: a record of {vm.name}, {vm.state.name}")

@@ -17,8 +17,18 @@ PAIRS = {
     "seeded": 60,
     "shutdown": 100,
     "start": 100,
+    "named": 50,
+    "unname": 50,
 }
-SHARE = {"count": 0.2, "schedule": 0.4, "seeded": 0.4, "shutdown": 0.4, "start": 0.4}
+SHARE = {
+    "count": 0.2,
+    "schedule": 0.4,
+    "seeded": 0.4,
+    "named": 0.3,
+    "unname": 0.4,
+    "shutdown": 0.4,
+    "start": 0.4,
+}
 # Step kinds that are played in test_host_remove, test_rebuild and test_sweeps, or (of adopt, of
 # doctor, setup and networks, which have no journal) only in tests/ops and tests/live.
 UNPLANNED = {

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from tashictl.adapters.sim.host import File, SimHost
 from tashictl.model.network import Network
-from tashictl.model.settings import QemuSettings, Settings, TashictlSettings
+from tashictl.model.settings import (
+    DhcpSettings,
+    DnsSettings,
+    QemuSettings,
+    Server,
+    Settings,
+    TashictlSettings,
+)
 
 CLUSTER = "0123456789ab"
 FOREIGN = "deadbeef0000"
@@ -15,10 +22,13 @@ TEMPLATE = Path(__file__).parents[2] / "templates" / "qemu-ifup.j2"
 SETTINGS = Settings(
     tashictl=TashictlSettings(cluster_id=CLUSTER, backups=2, parallel=1, per_host=1),
     qemu=QemuSettings(accel="tcg"),
+    dns=DnsSettings(server=Server(host="192.0.2.53", port=53), domain="sim.test"),
+    dhcp=DhcpSettings(server=Server(host="192.0.2.67", port=7911)),
 )
 NETWORKS = (
     Network(id=1, name="lan", bridge="vmbr", default=True),
     Network(id=2, name="user", mode="user"),
+    Network(id=3, name="named", bridge="vmbr3", range="10.3.0.1-10.3.0.250", dhcp="isc-omapi"),
 )
 CONTRACT = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 130})
 NAME = "web"

@@ -56,6 +56,10 @@ class Verbs:
         """Create a VM with a cloud-init seed."""
         return self.create(disks=("base.qcow2",), cloud_init=USER_DATA)
 
+    def named(self) -> str:
+        """Create a VM with an address and a name at the servers."""
+        return self.create(disks=("base.qcow2",), nics=("named",))
+
     def count(self) -> str:
         """Create two at once; the first error if there is one."""
         raw = RawVm(name=NAME, count="2", disks=("base.qcow2",), nics=("lan",))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import dns.exception
 import dns.name
@@ -53,23 +54,20 @@ def mark_name(name: dns.name.Name) -> dns.name.Name:
 
 def reverse_name(address: str) -> dns.name.Name:
     """The name of an address; raises InvalidRequest E-DNS-ADDRESS."""
-    try:
-        return dns.name.from_text(ip_address(address).reverse_pointer)
-    except (ValueError, dns.exception.DNSException) as error:
-        raise _no_address(address) from error
+    return dns.name.from_text(_address(address).reverse_pointer)
 
 
 def address_data(address: str) -> dns.rdata.Rdata:
     """The A or AAAA record of an address; raises InvalidRequest E-DNS-ADDRESS."""
-    try:
-        parsed = ip_address(address)
-    except ValueError as error:
-        raise _no_address(address) from error
+    parsed = _address(address)
     return _data(ADDRESS_KINDS[parsed.version == 6], parsed.packed)
 
 
-def _no_address(address: str) -> InvalidRequest:
-    return InvalidRequest("E-DNS-ADDRESS", f"{address!r} is no IP address")
+def _address(text: str) -> IPv4Address | IPv6Address:
+    with contextlib.suppress(ValueError):
+        if "%" not in text:  # the zone of a link is of one machine only
+            return ip_address(text)
+    raise InvalidRequest("E-DNS-ADDRESS", f"{text!r} is no IP address")
 
 
 def pointer_data(name: dns.name.Name) -> dns.rdata.Rdata:

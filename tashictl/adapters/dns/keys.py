@@ -177,7 +177,7 @@ def _private(text: str, file_name: str, wanted: str | None) -> _Found:
     name = named["name"] if named else wanted
     if name is None:
         raise _Fault("the key's name is that of the file, K<name>.+<number>+<id>.private")
-    return _Found(name, _by_number(fields["Algorithm"].split()[0]), fields["Key"])
+    return _Found(name, _by_number(fields["Algorithm"].partition("(")[0]), fields["Key"])
 
 
 def _by_number(number: str) -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 # Steps that the controller does itself: they are seen by it alone.
 AT_THE_MONITOR = ("AwaitQmp", "QmpCommand", "PressPowerButton")
+AT_A_SERVER = ("AddDhcp", "AddDns", "RemoveDns", "RemoveDhcp")
 
 
 class Killed(BaseException):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 
@@ -33,20 +33,23 @@ class NameTables:
 
 
 class SimNames:
-    """Both servers, as one controller reaches them."""
+    """Both servers, as one controller reaches them; `alive` is told of each time that it does."""
 
-    def __init__(self, tables: NameTables) -> None:
+    def __init__(self, tables: NameTables, alive: Callable[[str], None] = lambda _: None) -> None:
         self.tables = tables
+        self._alive = alive
 
     def dns(self, settings: DnsSettings) -> SimDns:
         """The DNS server."""
         del settings
+        self._alive("dns")
         return SimDns(self.tables)
 
     @contextmanager
     def omapi(self, settings: DhcpSettings, through: object) -> Iterator[SimOmapi]:
         """The DHCP server."""
         del settings, through
+        self._alive("omapi")
         yield SimOmapi(self.tables)
 
 
