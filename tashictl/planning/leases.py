@@ -38,7 +38,9 @@ def read_leases(text: str) -> LeasesFile:
         gone = _has(statement.body, "deleted")
         if statement.kind == "lease":
             address = _address(name)
-            leases[address] = _lease(address, statement.body)
+            # What was being written when the file was cut says less than what stood before.
+            if not (whole.cut and statement is whole.statements[-1] and address in leases):
+                leases[address] = _lease(address, statement.body)
         elif statement.kind == "group":
             groups.pop(name, None)
             if not gone:
