@@ -17,6 +17,7 @@ KEYS = (
     *("kind", "subject", "source", "database", "found", "repair"),
     *("mends", "removes", "mended", "error"),
 )
+_USUAL_WIDTH = 100
 _WIDEST = 34  # of a subject; a longer one pushes its line
 
 
@@ -144,23 +145,33 @@ def _lines(rows: Iterable[Row], width: int | None, paint: text.Paint) -> Iterato
     room = max((n for s in subjects if (n := text.cells_of(s)) <= _WIDEST), default=0)
     indent = 2 + kinds + 2 + room + 2
     for row, subject in zip(shown, subjects, strict=True):
-        found = row.found
-        mark = "✓" if row.mended else "✗"
         gap = " " * max(room - text.cells_of(subject), 0)
-        head = f"{paint(_colour(row), mark)} {found.kind:{kinds}}  {subject}{gap}  "
-        sides = (
-            f"database: {found.database}",
-            f"{found.source}: {found.found}",
-        )
-        first, *rest = [
-            piece
-            for side in sides
-            for piece in text.broken(text.visible(side), width, indent).splitlines()
-        ]
+        head = f"{paint(_colour(row), _mark(row))} {row.found.kind:{kinds}}  {subject}{gap}  "
+        first, *rest = _sides(row, width, indent)
         yield f"{head}{first}"
         yield from (" " * indent + piece for piece in rest)
-        if after := _next(row):
+        if (after := _next(row)) and not row.mended:
             yield " " * indent + paint("dim", f"→ {text.visible(after)}")
+
+
+def _sides(row: Row, width: int | None, indent: int) -> list[str]:
+    """Both sides, in one line where they fit; of what was mended only that."""
+    found = row.found
+    if row.mended:
+        return [text.visible(f"mended: {found.repair}")]
+    sides = [
+        text.visible(side)
+        for side in (f"database: {found.database}", f"{found.source}: {found.found}")
+    ]
+    together = "; ".join(sides)
+    limit = width or _USUAL_WIDTH
+    if indent + text.cells_of(together) <= limit:
+        return [together]
+    return [piece for side in sides for piece in text.broken(side, limit, indent).splitlines()]
+
+
+def _mark(row: Row) -> str:
+    return "✓" if row.mended else "✗"
 
 
 def _next(row: Row) -> str:

@@ -86,8 +86,10 @@ def _work(world: World, context: Context, first: Audit) -> bool:
 def _wait(world: World, context: Context, first: Audit, many: int) -> None:
     """Until nothing that was sent before the first look can still be done."""
     until_s = first.ended_s + repairs.longest_s(context.settings)
+    left_s = max(until_s - world.clock.monotonic_s(), 0.0)
+    world.report.note(f"{many} to remove, if it is seen once more in {left_s:.0f} s")
     while (left_s := until_s - world.clock.monotonic_s()) > 0:
-        world.report.waits(f"{many} to remove: looking again in {left_s:.0f} s")
+        world.report.waits(f"looking again in {left_s:.0f} s")
         world.clock.sleep(min(left_s, _SLICE_S))
     world.report.waits("")
 
