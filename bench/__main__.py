@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 
-from bench import history, store, sweep, vm_create, vm_list
+from bench import history, names, store, sweep, vm_create, vm_list
 from bench.timing import Figure
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -24,8 +24,19 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "store": store.figures,
     "history": history.figures,
     "sweep": sweep.figures,
+    "names": names.figures,
 }
-_PACKAGES = ("tashictl", "click", "msgspec", "tinydb", "paramiko", "fabric", "PyYAML", "Jinja2")
+_PACKAGES = (
+    "tashictl",
+    "click",
+    "msgspec",
+    "tinydb",
+    "paramiko",
+    "fabric",
+    "PyYAML",
+    "Jinja2",
+    "dnspython",
+)
 _PROGRAMS = (["qemu-system-x86_64", "--version"], ["ssh", "-V"], ["strace", "--version"])
 
 
@@ -41,7 +52,7 @@ def main() -> int:
         nargs="*",
         choices=[*PARTS, []],
         metavar="PART",
-        help="list, create, store, history, sweep",
+        help="list, create, store, history, sweep, names",
     )
     chosen = parser.parse_args().part or list(PARTS)
     _say_where()
