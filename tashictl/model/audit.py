@@ -59,12 +59,16 @@ class QemuSeen(Struct, frozen=True, kw_only=True):
 
 
 class HostSeen(Struct, frozen=True, kw_only=True):
-    """What a host has; `hidden`: its login may not see every process."""
+    """What a host has; `folders` are uuids of VMs of which something lies there.
+
+    `hidden`: its login may not see every process.
+    """
 
     host: str
     neighbours: tuple[Neighbour, ...] = ()
     taps: tuple[str, ...] = ()
     qemus: tuple[QemuSeen, ...] = ()
+    folders: tuple[str, ...] = ()
     hidden: bool = False
 
 

@@ -20,7 +20,7 @@ from tests.live.lab.tsig import Key
 
 ZONE = "cloud.test"
 NAMES = ("web1", "web2", "web3")
-GONE = "dead0000-0000-4000-8000-000000000001"
+GONE, STRANGE = (f"dead0000-0000-4000-8000-00000000000{n}" for n in (1, 2))
 THEIRS = "tashictl:ffffffffffff:7c1e0000-0000-4000-8000-000000000009"
 PRINTER, ROGUE = "02:16:00:00:00:09", "52:54:00:99:99:99"
 CONFIG = """
@@ -154,7 +154,7 @@ def spoil_host(site: Site) -> int:
     host, mac = site.lab.host("h1"), site.vms["web1"]["nics"][0]["mac"]
     host.run(f"ip neigh replace {site.net}.22 lladdr {ROGUE} dev vmbr nud permanent", check=True)
     host.run("ip tuntap add tashi1.7 mode tap", check=True)
-    words = PRETEND.format(uuid=GONE, mac=mac, cluster=site.cluster)
+    words = PRETEND.format(uuid=STRANGE, mac=mac, cluster=site.cluster)
     return int(host.run(words, check=True).stdout)
 
 

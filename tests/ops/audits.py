@@ -58,11 +58,13 @@ def answer(
     neighbours: Iterable[dict[str, object]] = (),
     taps: Iterable[str] = (),
     qemus: Iterable[str] = (),
+    folders: Iterable[str] = (),
 ) -> bytes:
     """What a host answers; with `tables` it is the one that has the DHCP server's files."""
     parts = {
         "neighbours": json.dumps(list(neighbours)),
         "taps": "".join(f"{tap}\n" for tap in taps),
+        "folders": "".join(f"{folder}\n" for folder in folders),
         "qemus": "".join(f"{qemu}\n" for qemu in qemus),
     }
     if tables is not None:

@@ -22,6 +22,8 @@ export OWN KNOWN
 say B neighbours; ip -s -j neigh show 2>/dev/null || ip -j neigh show 2>/dev/null
 say B taps
 for f in /sys/class/net/tashi*; do [ ! -e "$f" ] || echo "${f##*/}"; done
+say B folders
+for d in "$LIB"/*-*-*-*-*/; do [ ! -d "$d" ] || { d=${d%/}; echo "${d##*/}"; }; done
 say B qemus; [ -e /proc/1/stat ] || echo hidden
 for p in $(grep -lsaF -e qemu -e kvm /proc/[0-9]*/cmdline | cut -d/ -f3); do
   { tr '\0' '\n' <"/proc/$p/cmdline"; } 2>/dev/null \
@@ -48,6 +50,7 @@ def script(settings: Settings, known: Iterable[str], nonce: str) -> Script:
         nonce,
         _LOOK,
         OWN=f"{ours.run_dir}/{ours.cluster_id}/",
+        LIB=f"{ours.lib_dir}/{ours.cluster_id}",
         KNOWN=f" {' '.join(known)} ",
     )
     return Script(text=text, nonce=nonce, changing=False, timeout_s=TIMEOUT_S)
@@ -69,6 +72,7 @@ def read(out: bytes, nonce: str, host: str) -> HostSeen | None:
         neighbours=neighbours,
         taps=tuple(texts.get("taps", "").split()),
         qemus=_qemus(qemus),
+        folders=tuple(texts.get("folders", "").split()),
         hidden="hidden" in qemus.split(),
     )
 

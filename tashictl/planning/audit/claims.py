@@ -61,7 +61,7 @@ class Claims(Struct, frozen=True, kw_only=True):
 def claims(
     state: State, networks: Iterable[Network], settings: Settings, busy: Collection[str] = ()
 ) -> Claims:
-    """The claims of a database; `busy` are uuids of VMs that changed while it was looked around."""
+    """The claims of a database; VMs of the uuids `busy` are open as well, known or not."""
     known = tuple(networks)
     unsettled = [vm for vm in state.vms.values() if _is_open(vm) or vm.uuid in busy]
     names = [e.name for vm in unsettled for e in naming.dns_entries(vm, settings)]
@@ -71,7 +71,7 @@ def claims(
     return Claims(
         cluster=settings.tashictl.cluster_id,
         vms={vm.uuid: vm for vm in state.vms.values()},
-        open=open_uuids,
+        open=open_uuids | frozenset(busy),
         dns={e.name: e for vm in settled for e in naming.dns_entries(vm, settings)},
         dhcp=tuple(e for vm in settled for e in naming.dhcp_entries(vm, known, settings)),
         open_dns=frozenset(names),

@@ -25,7 +25,7 @@ def compare(
 
     `busy` are uuids of VMs that changed while it was looked around: nothing is said of them.
     """
-    wanted = claims(state, networks, settings, busy)
+    wanted = claims(state, networks, settings, {*busy, *_lost(state, seen)})
     found = [
         *_deferred(wanted),
         *dns.compare(wanted, zones.index(seen.zones)),
@@ -33,6 +33,13 @@ def compare(
         *hosts.compare(state, wanted, networks, seen),
     ]
     return tuple(sorted(found, key=lambda row: (ORDER[row.kind], row.subject, row.source)))
+
+
+def _lost(state: State, seen: Seen) -> set[str]:
+    """VMs that hosts have and the database lacks: a sweep takes them in, or says why not."""
+    there = {uuid for host in seen.hosts for uuid in host.folders}
+    there |= {qemu.uuid for host in seen.hosts for qemu in host.qemus}
+    return there - {vm.uuid for vm in state.vms.values()}
 
 
 def _deferred(wanted: Claims) -> Iterator[Disagreement]:

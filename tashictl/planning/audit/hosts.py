@@ -79,7 +79,7 @@ def _macs(state: State, claims: Claims, hosts: Iterable[HostSeen]) -> Iterator[D
     having: dict[str, list[tuple[str, QemuSeen]]] = {}
     for host in hosts:
         for qemu in host.qemus:
-            if qemu.uuid in claims.open:
+            if qemu.uuid in claims.open and qemu.uuid in known:
                 continue
             for mac in qemu.macs:
                 having.setdefault(mac, []).append((host.host, qemu))
