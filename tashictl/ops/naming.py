@@ -12,7 +12,7 @@ from tashictl.model.settings import Server
 from tashictl.model.steps import AddDhcp, AddDns, RemoveDhcp, RemoveDns
 from tashictl.ops import naming_dnsmasq
 from tashictl.ops.context import Context, iso
-from tashictl.ops.ports import World
+from tashictl.ops.ports import Stream, World
 from tashictl.ops.ports_names import Omapi
 from tashictl.planning import naming
 
@@ -88,13 +88,28 @@ def omapi(world: World, context: Context) -> Iterator[Omapi]:
             cause="a network has dhcp: isc-omapi, and [DhcpDns] dhcpServer is not set",
             hint="dhcpServer, dhcpKeyName and dhcpSecretKey in the configuration",
         )
-    host = server_host(context, settings.server)
-    through = None
-    if host is not None:
-        deadline_s = world.clock.monotonic_s() + context.settings.tashictl.connect_timeout_s
-        through = world.remote.open_tcp(host, "127.0.0.1", settings.server.port, deadline_s)
+    through = _through(world, context, settings.server)
     with world.names.omapi(settings, through) as server:
         yield server
+
+
+def _through(world: World, context: Context, server: Server) -> Stream | None:
+    """A stream to a server that runs on one of our hosts; None for one that runs elsewhere."""
+    host = server_host(context, server)
+    if host is None:
+        return None
+    deadline_s = world.clock.monotonic_s() + context.settings.tashictl.connect_timeout_s
+    try:
+        return world.remote.open_tcp(host, "127.0.0.1", server.port, deadline_s)
+    except Unreachable as error:
+        raise Unreachable(
+            "E-DHCP-DOWN",
+            f"the DHCP server on {host.name} is not reached",
+            cause=f"127.0.0.1 port {server.port}, through SSH: {line(error)}",
+            hint=error.hint
+            or f"is dhcpd running there? tashictl host run {host.name} -- "
+            f"ss -tln sport = :{server.port}",
+        ) from error
 
 
 def server_host(context: Context, server: Server) -> HostConfig | None:
