@@ -140,13 +140,13 @@ def carried(entry: DhcpEntry) -> tuple[str, ...]:
 
 
 def _removal(server: _Server, host: DhcpHost) -> DhcpEntry:
-    """The entry of a host that goes; what it lacks after a crash of its server is all zeros."""
+    """The entry of a host that goes, by name and mark; what it lacks after a crash is all zeros."""
     return DhcpEntry(
         driver=host.driver,
         network=_network(server, host),
         name=host.name,
         mac=host.mac or "00:00:00:00:00:00",
-        addresses=host.addresses or ("0.0.0.0",),
+        addresses=host.addresses[:1] or ("0.0.0.0",),
         owner=host.owner,
     )
 
