@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tashictl.adapters.sim.names import NameTables
 from tashictl.model.inventory import Inventory
+from tashictl.model.naming import DhcpEntry
 from tashictl.model.settings import Server
 from tashictl.model.vm import Vm
 from tests.ops.hosts import Host, Stream
@@ -59,6 +60,7 @@ def answer(
     taps: Iterable[str] = (),
     qemus: Iterable[str] = (),
     folders: Iterable[str] = (),
+    leases_text: str | None = None,
 ) -> bytes:
     """What a host answers; with `tables` it is the one that has the DHCP server's files."""
     parts = {
@@ -68,16 +70,18 @@ def answer(
         "qemus": "".join(f"{qemu}\n" for qemu in qemus),
     }
     if tables is not None:
-        parts |= {"leases": leases(tables), "conf": ""}
+        leases_text = leases(tables.dhcp.values())
+    if leases_text is not None:
+        parts |= {"leases": leases_text, "conf": ""}
     text = "".join(f"\n@{nonce} B {name}\n{body}" for name, body in parts.items())
     return f"{text}\n@{nonce} Z\n".encode()
 
 
-def leases(tables: NameTables) -> str:
-    """The hosts of a DHCP server as dhcpd writes them."""
+def leases(entries: Iterable[DhcpEntry]) -> str:
+    """Hosts as dhcpd writes them."""
     return "".join(
         f"host {e.name} {{\n  dynamic;\n  hardware ethernet {e.mac};\n"
         + (f'  uid "{e.owner}/0123456789abcdef";\n' if e.owner else "")
         + f"  fixed-address {', '.join(e.addresses)};\n}}\n"
-        for e in tables.dhcp.values()
+        for e in entries
     )
