@@ -123,6 +123,7 @@ class DnsmasqHost(Struct, frozen=True, kw_only=True):
 
     `file` is its name there, `owner` the mark in its first line, "" for none. `mac`, `addresses`
     and `name` are left empty where the line does not say them, or where nobody can read it.
+    `tagged` says that it sets a tag, of which dnsmasq 2.90 dies at SIGHUP.
     """
 
     file: str
@@ -130,6 +131,7 @@ class DnsmasqHost(Struct, frozen=True, kw_only=True):
     mac: str = ""
     addresses: tuple[str, ...] = ()
     name: str = ""
+    tagged: bool = False
 
 
 class DnsmasqName(Struct, frozen=True, kw_only=True):

@@ -27,6 +27,12 @@ class Strand(Struct, frozen=True, kw_only=True):
     gateway6: str = ""
 
     @property
+    def source(self) -> str:
+        """The interface whose addresses go along to the holder, if it is there."""
+        over_aware = self.holder != self.bridge
+        return f"{self.port}.{self.network.vlan}" if over_aware else self.port
+
+    @property
     def tagged(self) -> bool:
         """A VLAN interface of its own on the uplink is its port."""
         return self.network.vlan is not None and not self.network.vlan_aware
@@ -75,7 +81,8 @@ class Link(Struct, frozen=True, kw_only=True):
     """An interface as ``ip -d link`` shows it; `kind` is "" for hardware.
 
     `forward_delay_s`, `stp` and `aware` (vlan_filtering) are of bridges, `vlan` and `parent` of
-    VLANs, `vxlan` of VXLANs. Addresses are those of global scope.
+    VLANs, `vxlan` of VXLANs. `promisc`: somebody asked for it; what a bridge asks for by itself
+    does not count. Addresses are those of global scope.
     """
 
     name: str
@@ -84,6 +91,7 @@ class Link(Struct, frozen=True, kw_only=True):
     mtu: int = 1500
     up: bool = False
     carrier: bool = False
+    promisc: bool = False
     master: str | None = None
     parent: str | None = None
     vlan: int | None = None

@@ -44,6 +44,13 @@ class SetUp(Change, frozen=True, kw_only=True, tag=True):
     up: bool
 
 
+class SetPromisc(Change, frozen=True, kw_only=True, tag=True):
+    """Take all frames in, whatever a card's own filters say, or no more."""
+
+    name: str
+    on: bool
+
+
 class SetBridge(Change, frozen=True, kw_only=True, tag=True):
     """Set what a bridge does; `aware` is vlan_filtering, None: as it is (kernels may lack it)."""
 
@@ -115,6 +122,7 @@ AnyChange = (
     | SetMtu
     | SetMaster
     | SetUp
+    | SetPromisc
     | SetBridge
     | AddAddress
     | DropAddress

@@ -281,7 +281,7 @@ OPTIONS: tuple[Option, ...] = (
         (
             ("dnsEnabled", "dns.enabled", _K.BOOL, "used when dnsServer is set"),
             ("dnsDomain", "dns.domain", _K.TEXT, ""),
-            ("dnsKeyFile", "dns.key_file", _K.FILE, "BIND's `K*.private`"),
+            ("dnsKeyFile", "dns.key_file", _K.FILE, "BIND's `K*.private`, or `tsig-keygen`'s"),
             ("dnsKeyName", "dns.key_name", _K.TEXT, ""),
             ("dnsSecretKey", "dns.secret_key", _K.SECRET, "base64"),
             ("dnsExpire", "dns.expire_s", _K.WHOLE_SECONDS, "time to live"),

@@ -1,7 +1,7 @@
 """Leases and names as files that dnsmasq reads: the script that changes them, and its answer.
 
 An interface has one file of its name in each folder, whose first line is the owner's mark:
-``MAC,set:tashi-net<id>,address…,name`` in the dhcp-hostsdir, and a line ``address name`` for each
+``MAC,address…,name`` in the dhcp-hostsdir, and a line ``address name`` for each
 address in the hostsdir, where there is one. See docs/names.md for what the operator configures.
 """
 
@@ -26,11 +26,6 @@ _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 _MARK = re.compile(r"[!-~]+")
 # What dnsmasq takes for something else where a host's name stands (dhcp-host in dnsmasq(8)).
 _WORD = re.compile(r"ignore|infinite|[0-9]+[wdhms]?")
-
-
-def tag(network: int) -> str:
-    """The tag that dnsmasq gives a network's guests, for its dhcp-option lines."""
-    return f"tashi-net{network}"
 
 
 def script(
@@ -69,8 +64,9 @@ def _line(place: int, entry: DhcpEntry, *, add: bool) -> str:
 
 def host_line(entry: DhcpEntry) -> str:
     """What stands in dnsmasq's dhcp-hostsdir of an entry, below the mark."""
+    # No tag (set:): with one, dnsmasq 2.90 dies at SIGHUP once the guest has had its lease.
     addresses = (f"[{a}]" if ":" in a else a for a in entry.addresses)
-    return ",".join((entry.mac, f"set:{tag(entry.network)}", *addresses, entry.name))
+    return ",".join((entry.mac, *addresses, entry.name))
 
 
 def problem(entry: DhcpEntry) -> TashiError | None:

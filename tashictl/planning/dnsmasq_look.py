@@ -85,7 +85,14 @@ def _host(file: str, owner: str, words: Sequence[str]) -> DnsmasqHost:
             addresses.append(address)
         elif word and ":" not in word and not _TIME.fullmatch(word):
             name = word.lower()
-    return DnsmasqHost(file=file, owner=owner, mac=mac, addresses=tuple(addresses), name=name)
+    return DnsmasqHost(
+        file=file,
+        owner=owner,
+        mac=mac,
+        addresses=tuple(addresses),
+        name=name,
+        tagged=any(word.startswith("set:") for word in words),
+    )
 
 
 def _names(section: Section) -> Iterator[DnsmasqName]:

@@ -98,7 +98,7 @@ function against(f, text, own,   k, n, x, i) { # what stands against it, "" for 
   return "" }
 function add(h, d, own, line, fqdn,   a, n, k, t, why) {
   if (ENVIRON["D"] != "" && fqdn != "-") { n = split(line, a, ","); t = "# " own "\n"
-    for (k = 3; k < n; k++) { gsub(/[][]/, "", a[k]); t = t a[k] " " fqdn "\n" } }
+    for (k = 2; k < n; k++) { gsub(/[][]/, "", a[k]); t = t a[k] " " fqdn "\n" } }
   line = "# " own "\n" line "\n"
   why = against(h, line, own); if (why == "" && t != "") why = against(d, t, own)
   if (why != "") return why

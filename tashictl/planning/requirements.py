@@ -245,12 +245,15 @@ def _bridges(facts: HostFacts, at: Place) -> Iterator[Finding]:
             check=f"bridge {bridge}",
             ok=False,
             seen=f"absent, for {names}",
-            remedy=make_bridge(bridge, at.config.uplink, some[0].vlan),
+            remedy=make_bridge(bridge, some[0], at.config),
         )
 
 
-def make_bridge(bridge: str, uplink: str | None, vlan: int | None = None) -> str:
-    """How to make a bridge, until the next boot and for good (ifupdown)."""
+def make_bridge(bridge: str, network: Network, config: HostConfig) -> str:
+    """How to make a network's bridge, until the next boot and for good (ifupdown)."""
+    if network.vlan_aware:  # a VLAN interface would take the frames before such a bridge does
+        return f"tashictl net apply {config.name}"
+    uplink, vlan = config.uplink, network.vlan
     file = f"/etc/network/interfaces.d/{bridge}"
     port = uplink if vlan is None or uplink is None else f"{uplink}.{vlan}"
     stanza = f"auto {bridge}\\niface {bridge} inet manual\\n  bridge_ports {port or 'none'}\\n"

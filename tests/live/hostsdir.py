@@ -11,6 +11,7 @@ from tashictl.errors import TashiError
 from tashictl.model.naming import DhcpEntry, DnsmasqFolders
 from tashictl.model.settings import DhcpSettings, Settings
 from tashictl.planning import dnsmasq, dnsmasq_look
+from tests.live.ground import Ground
 
 NONCE = "00112233aabbccdd"
 Results = list[TashiError | None]
@@ -70,6 +71,29 @@ class Folders:
         )
         assert found is not None
         return found
+
+
+class Site(Folders):
+    """The folders of a ground."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.hosts = ground.root / "et c" / "hosts"
+        self.names = ground.root / "names"
+        self.pid_file = ground.root / "pid"
+        settings = DhcpSettings(
+            dnsmasq_leases_dir=str(self.hosts),
+            dnsmasq_names_dir=str(self.names),
+            dnsmasq_pid_file=str(self.pid_file),
+        )
+        super().__init__(settings, ground.text)
+
+    def without_names(self) -> Folders:
+        """As where there is no hostsdir."""
+        settings = DhcpSettings(
+            dnsmasq_leases_dir=str(self.hosts), dnsmasq_pid_file=str(self.pid_file)
+        )
+        return Folders(settings, self.shell)
 
 
 def codes(results: Results) -> list[str]:

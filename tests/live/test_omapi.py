@@ -2,6 +2,7 @@
 
 import random
 import re
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ from tests.live.lab import needs
 from tests.live.lab.client import Client
 from tests.live.lab.dhcpd import OMAPI_PORT, Dhcpd
 from tests.live.lab.hosts import Lab
-from tests.live.lab.place import On, Space
+from tests.live.lab.place import On, Space, free_port
 from tests.live.lab.tsig import Key
 
 CLUSTER = "0a1b2c3d4e5f"
@@ -231,6 +232,15 @@ def test_a_host_of_another_vm_is_left_and_named(
         assert omapi.lookup("vm1") == host_of(VM)
         omapi.remove(other)
         assert omapi.lookup("vm1") == host_of(VM)
+        assert "host vm2" not in site.dhcpd.leases_text()
+        # Of what was refused nothing is left, in memory neither: its MAC is free.
+        if other.mac != VM.mac:
+            omapi.add(replace(other, name="vm3"))
+            assert omapi.lookup("vm3") == host_of(replace(other, name="vm3"))
+    site.dhcpd.restart()
+    with site.omapi() as omapi:
+        assert omapi.lookup("vm1") == host_of(VM)
+    assert "supersede interface-mtu = 05:78;" in last_block(site, "vm1")
 
     assert caught.value.code == "E-DHCP-FOREIGN"
     assert named in caught.value.what
@@ -412,6 +422,18 @@ def test_a_server_that_does_not_even_greet_got_nothing(site: Site) -> None:
     with site.omapi(timeout_s=SHORT_S) as omapi:
         error = failure(lambda: omapi.remove(VM))
     assert (type(error), error.code) == (Unreachable, "E-DHCP-DOWN")
+
+
+def test_a_closed_port_a_silent_one_and_a_name_that_is_none_got_nothing(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        closed = free_port()
+        for host, at in (("127.0.0.1", port), ("127.0.0.1", closed), ("no-such.invalid", 1)):
+            where = Server(host=host, port=at)
+            with site.omapi(server=where, timeout_s=SHORT_S) as omapi:
+                error = failure(lambda: omapi.add(VM))
+            assert (type(error), error.code) == (Unreachable, "E-DHCP-DOWN")
+            assert f"{host} {at}" in error.what
 
 
 def test_a_frozen_server_may_have_done_it_and_has_when_it_thaws(site: Site) -> None:

@@ -13,36 +13,12 @@ from pathlib import Path
 import pytest
 
 from tashictl.model.naming import DnsmasqHost, DnsmasqName
-from tashictl.model.settings import DhcpSettings
 from tashictl.planning import dnsmasq, dnsmasq_look
 from tests.live.ground import Ground
-from tests.live.hostsdir import NONCE, Folders, codes, entry, owner, texts
+from tests.live.hostsdir import NONCE, Site, codes, entry, owner, texts
 
 GOLDEN = Path(__file__).parents[1] / "planning" / "golden" / "dnsmasq"
 DUE = {".tashictl.hup": ""}  # no dnsmasq runs here that could be told
-
-
-class Site(Folders):
-    """The folders of a ground."""
-
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
-        self.hosts = ground.root / "et c" / "hosts"
-        self.names = ground.root / "names"
-        self.pid_file = ground.root / "pid"
-        settings = DhcpSettings(
-            dnsmasq_leases_dir=str(self.hosts),
-            dnsmasq_names_dir=str(self.names),
-            dnsmasq_pid_file=str(self.pid_file),
-        )
-        super().__init__(settings, ground.text)
-
-    def without_names(self) -> Folders:
-        """As where there is no hostsdir."""
-        settings = DhcpSettings(
-            dnsmasq_leases_dir=str(self.hosts), dnsmasq_pid_file=str(self.pid_file)
-        )
-        return Folders(settings, self.shell)
 
 
 @pytest.fixture
@@ -50,7 +26,7 @@ def site(ground: Ground) -> Site:
     return Site(ground)
 
 
-ONE = f"# {owner(1)}\n02:16:00:00:00:01,set:tashi-net1,172.16.7.1,[2001:db8::1],vm1\n"
+ONE = f"# {owner(1)}\n02:16:00:00:00:01,172.16.7.1,[2001:db8::1],vm1\n"
 ONE_NAMES = f"# {owner(1)}\n172.16.7.1 vm1.cloud.test\n2001:db8::1 vm1.cloud.test\n"
 
 
@@ -67,12 +43,16 @@ def test_an_entry_is_a_file_in_each_folder_and_goes_again(site: Site) -> None:
 
 def test_what_is_so_already_is_not_written_again(site: Site) -> None:
     site.add(entry(1))
-    before = (site.hosts / "vm1").stat()
+    before = _made(site.hosts / "vm1")
 
     assert site.add(entry(1), entry(1)) == [None, None]
 
-    assert (site.hosts / "vm1").stat() == before
+    assert _made(site.hosts / "vm1") == before
     assert site.remove(entry(1)) == site.remove(entry(1)) == [None]
+
+
+def _made(path: Path) -> tuple[int, int]:
+    return path.stat().st_ino, path.stat().st_ctime_ns
 
 
 def test_what_is_ours_may_change(site: Site) -> None:
@@ -80,7 +60,7 @@ def test_what_is_ours_may_change(site: Site) -> None:
 
     assert site.add(entry(1, addresses=("172.16.7.99",), fqdn="")) == [None]
 
-    line = "02:16:00:00:00:01,set:tashi-net1,172.16.7.99,vm1"
+    line = "02:16:00:00:00:01,172.16.7.99,vm1"
     assert texts(site.hosts) == {**DUE, "vm1": f"# {owner(1)}\n{line}\n"}
     assert texts(site.names) == {}
 
@@ -365,11 +345,11 @@ def test_a_look_says_what_lies_there_and_changes_nothing(site: Site) -> None:
     (site.hosts / "by hand").write_text("# tashictl:x\n\n# y\n02:AA:00:00:00:1,10.0.0.1,Box,12h\nz")
     (site.hosts / "empty").write_text("")
     (site.names / "by hand").write_text("10.0.0.1 box box.test. # no\nnonsense\n")
-    before = [(p, p.stat().st_ctime_ns) for p in sorted(site.hosts.iterdir())]
+    before = [_made(p) for p in sorted(site.hosts.iterdir())]
 
     seen = site.look()
 
-    assert [(p, p.stat().st_ctime_ns) for p in sorted(site.hosts.iterdir())] == before
+    assert [_made(p) for p in sorted(site.hosts.iterdir())] == before
     assert seen.hosts == (
         DnsmasqHost(file="by hand", owner="", addresses=("10.0.0.1",), name="box", mac=HAND),
         DnsmasqHost(file="by hand", owner="", name="z"),

@@ -71,8 +71,8 @@ def test_an_entry_is_a_line_of_a_script_that_may_begin_in_time() -> None:
         "D=/etc/names\n",
         "NOT_AFTER=1772366400\n",
         "ENTRIES='A 0 web tashictl:0123456789ab:u1 "
-        "52:54:00:00:00:01,set:tashi-net7,172.16.7.1,[2001:db8::1],web web.cloud.test\n"
-        "A 1 db tashictl:0123456789ab:u1 52:54:00:00:00:01,set:tashi-net7,172.16.7.2,db -\n"
+        "52:54:00:00:00:01,172.16.7.1,[2001:db8::1],web web.cloud.test\n"
+        "A 1 db tashictl:0123456789ab:u1 52:54:00:00:00:01,172.16.7.2,db -\n"
         "X 2 old tashictl:0123456789ab:u1'\n",
     ):
         assert line in made.text
@@ -232,6 +232,12 @@ def test_only_the_first_line_says_the_owner(first: str, owner: str) -> None:
     found = look(f"f\t\nf\t{first}\nf\t# tashictl:other:u\nf\t02:00:00:00:00:01,a\n")
 
     assert found.hosts[-1].owner == owner
+
+
+def test_a_line_with_a_tag_is_told() -> None:
+    found = look("f\t\nf\t02:00:00:00:00:01, set:x,a\nf\t02:00:00:00:00:02,a\n")
+
+    assert [host.tagged for host in found.hosts] == [True, False]
 
 
 def test_what_the_server_does_is_read() -> None:

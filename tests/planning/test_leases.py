@@ -119,6 +119,7 @@ def test_a_host_that_is_cut_off_is_there_without_what_is_missing() -> None:
     assert found.hosts[0].mac == VM1.mac
     assert found.hosts[0].owner == OWNER
     assert found.hosts[0].addresses == ()
+    assert read_leases('host a { }\nserver-duid "x').cut
 
 
 def test_ipv6_is_read_though_dhcpd_writes_it_as_four_addresses() -> None:

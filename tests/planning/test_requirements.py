@@ -230,6 +230,14 @@ def test_a_bridge_on_an_uplink_is_made_with_it() -> None:
     assert "bridge_ports eth0" in remedy
 
 
+def test_a_vlan_aware_bridge_gets_no_vlan_interface_that_would_hide_its_frames() -> None:
+    dmz = Network(id=3, name="dmz", bridge="vmbr3", vlan=3, vlan_aware=True)
+
+    remedy = check(with_facts(bridges=("vmbr",)), dmz, uplink="eth0")["bridge vmbr3"].remedy
+
+    assert remedy == "tashictl net apply node1"
+
+
 @pytest.mark.parametrize(
     ("fault", "remedy"),
     [

@@ -45,7 +45,7 @@ _ETHERNET = (b"hardware-type", _ONE)
 # It never holds for a host: a statement that does nothing, and keeps the group.
 _GROUP_STATEMENT = b'if not known { log (debug, "tashictl"); }'
 _MAX_NAME = 255
-_TRIES = 2  # the second where another was quicker
+_TRIES = 3  # the second where the name is taken, the third where another was quicker
 
 
 class OmapiServer:
@@ -70,8 +70,8 @@ class OmapiServer:
         """
         wanted = omapi_host.wanted(entry)
         with self._talk() as wire:
-            for _ in range(_TRIES):
-                if self._stands(wire, wanted):
+            for tries in range(_TRIES):
+                if self._stands(wire, wanted, name_too=tries > 0):
                     return
                 answer = self._create(wire, wanted)
                 if answer.result == _DONE:
@@ -133,16 +133,19 @@ class OmapiServer:
         message.generate_tid()
         return self._change(wire, message)
 
-    def _stands(self, wire: Wire, wanted: WantedHost) -> bool:
+    def _stands(self, wire: Wire, wanted: WantedHost, *, name_too: bool) -> bool:
         """Whether the host is there as it is wanted; what is the VM's and differs is deleted.
 
-        Raises Conflict for what is not.
+        A taken name is found by the server, so it is looked up only with `name_too`, or before
+        something is deleted. Raises Conflict for what is not the VM's.
         """
-        by_name = self._find(wire, (b"name", wanted.name.encode()))
         by_mac = self._find(wire, *_mac(wanted.mac))
+        if by_mac is not None and _same(by_mac, wanted):
+            return True
+        named = name_too or by_mac is not None
+        by_name = self._find(wire, (b"name", wanted.name.encode())) if named else None
         if by_name is not None and _same(by_name, wanted):
             return True
-        # Nothing is deleted before it is known that nothing else stands in the way.
         standing = [one for one in (by_name, by_mac) if one is not None]
         for one in standing:
             if one.owner != str(wanted.owner):

@@ -84,7 +84,7 @@ def gone(update: dns.update.UpdateMessage, part: Part) -> None:
 class Settling:
     """Does parts two ways, and keeps what became of the entries.
 
-    `errors` has the first error of an entry, `touched` those of which something may be done,
+    `errors` has the first error of an entry, `touched` those of which something was done,
     `odd` the parts that went neither way. After a fault that the next message would meet as well
     nothing more is sent.
     """
@@ -135,7 +135,6 @@ class Settling:
         try:
             answer = self._link.update(update, forms.text_of(zone))
         except Uncertain as error:
-            self.touched.update(part.entry for part in group)
             self._stop = faults.down(self._link.server, f"it did not answer before: {error.cause}")
             raise
         except (Unreachable, OperationFailed) as error:

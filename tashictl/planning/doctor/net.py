@@ -84,7 +84,7 @@ def _bridge(bridge: str, links: dict[str, Link], at: Subject) -> Iterator[Findin
             evidence=f"absent, for {names}"
             if link is None
             else f"an interface{kind}, no bridge, for {names}",
-            remedy=make_bridge(bridge, at.place.config.uplink, some[0].vlan)
+            remedy=make_bridge(bridge, some[0], at.place.config)
             if link is None
             else f"another bridge for {names} in the inventory, or rename it: ip link set "
             f"dev {bridge} name …",

@@ -22,15 +22,16 @@ from tashictl.model.net_change import (
     SetBridge,
     SetMaster,
     SetMtu,
+    SetPromisc,
     SetRoute,
     SetUp,
     StartDhcp,
     StopDhcp,
 )
+from tashictl.planning.net.sizes import USUAL
 
 # What we make and remove; all else is there or not, whatever we want.
 MADE = ("bridge", "vlan", "vxlan")
-_DEFAULT_MTU = 1500
 
 
 def changes(before: Picture, after: Picture) -> tuple[AnyChange, ...]:
@@ -41,6 +42,7 @@ def changes(before: Picture, after: Picture) -> tuple[AnyChange, ...]:
         *pair.mtus(raised=True),
         *pair.links_to_make(),
         *pair.ups(made=True),
+        *pair.promiscs(),
         *pair.masters(),
         *pair.port_vlans(),
         *pair.bridges(),
@@ -53,6 +55,7 @@ def changes(before: Picture, after: Picture) -> tuple[AnyChange, ...]:
         *pair.routes_to_drop(),
         *pair.links_to_drop(),
         *pair.mtus(raised=False),
+        *pair.mtus_again(),
         *pair.downs(),
         *pair.clients_to_start(),
     )
@@ -135,8 +138,35 @@ class _Pair:
         for link in sorted(self.new.values(), key=self._depth):
             if link.name not in self.kept and link.kind in MADE:
                 yield MakeLink(link=link)
-                if link.mtu != _DEFAULT_MTU:
+                if link.mtu != USUAL and link.kind != "vlan":
                     yield SetMtu(name=link.name, mtu=link.mtu)
+
+    def mtus_again(self) -> Iterator[SetMtu]:
+        """Sizes that the kernel may have changed by itself, once all ports are what they will be.
+
+        A bridge has the smallest of its ports, until its own is set to another; its VLANs go down
+        with it, and not up again.
+        """
+        for bridge in (x for x in self.new.values() if x.kind == "bridge"):
+            kept = bridge.name in self.kept
+            had = {p.name: p.mtu for p in self.before.ports(bridge.name)} if kept else {}
+            has = {p.name: p.mtu for p in self.after.ports(bridge.name)}
+            if had == has and not had.keys() & self.other:
+                continue
+            if not kept and bridge.mtu != USUAL:
+                continue  # it was set as soon as it was made
+            if bridge.mtu != min(has.values(), default=USUAL):
+                yield SetMtu(name=bridge.name, mtu=bridge.mtu)
+            lowest = min((*had.values(), *has.values(), USUAL))
+            for vlan in self.new.values():
+                if vlan.parent == bridge.name and vlan.mtu > lowest:
+                    yield SetMtu(name=vlan.name, mtu=vlan.mtu)
+
+    def promiscs(self) -> Iterator[SetPromisc]:
+        """What asks for all frames, before it joins a bridge."""
+        for link in self.new.values():
+            if link.promisc != (link.name in self.kept and self.old[link.name].promisc):
+                yield SetPromisc(name=link.name, on=link.promisc)
 
     def masters(self) -> Iterator[SetMaster]:
         for link in self.new.values():
@@ -185,10 +215,16 @@ class _Pair:
         A bridge that is down is a gap for its ports; a VLAN cannot be up before its parent.
         """
         for link in sorted(self.new.values(), key=self._depth):
-            kept, ours = link.name in self.kept, link.kind in MADE
-            due = not self.old[link.name].up if kept else ours
-            if link.up and due and made is not (kept and ours):
+            due = not self.old[link.name].up if link.name in self.kept else link.kind in MADE
+            if link.up and due and made is self._early(link):
                 yield SetUp(name=link.name, up=True)
+
+    def _early(self, link: Link) -> bool:
+        """It stands on nothing of ours that is there and down."""
+        if link.name in self.kept and link.kind in MADE:
+            return self.old[link.name].up
+        parent = self.new.get(link.parent or "")
+        return parent is None or self._early(parent)
 
     def downs(self) -> Iterator[SetUp]:
         for link in sorted(self.new.values(), key=self._depth, reverse=True):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from tashictl.model.net import Layout, Strand
 from tashictl.planning.net import carry, sizes
+from tashictl.planning.net import layout as layouts
 from tashictl.planning.net.carry import Found
 from tashictl.planning.net.stanzas import Stanza
 
@@ -100,8 +100,8 @@ class _Maker:
         parts = () if self.bridged else _as_parts(self._addresses_back(name))
         if not self.layout.strands and not parts:
             return
-        mtu = self.sizes.get(name)
         link = carry.link_options(self.found.of(name))
+        mtu = sizes.uplink(self.sizes.get(name), dict(link).get("mtu", ""))
         yield Interface(
             name=name,
             kind="uplink",
@@ -193,23 +193,12 @@ class _Maker:
 
     def _holding(self, bridge: str) -> Strand:
         """The strand whose addresses are the bridge's; over a VLAN-aware one it may be made up."""
-        strands = self.by_bridge[bridge]
-        own = next((s for s in strands if s.holder == bridge), None)
-        first = strands[0]
-        return own or replace(
-            first,
-            network=replace(first.network, vlan=None),
-            holder=bridge,
-            address="",
-            address6="",
-        )
+        return next(s for s in layouts.held_by(self.layout, bridge) if s.holder == bridge)
 
     def _taken(self, strand: Strand) -> tuple[Stanza, ...]:
         """What is there already of a strand's addresses, for its holder."""
-        port = strand.port
-        if strand.holder != strand.bridge:
-            port = f"{self.layout.uplink}.{strand.network.vlan}"
-        to, theirs, ours = strand.holder, self.found.theirs, self.found.ours
+        port, to = strand.source, strand.holder
+        theirs, ours = self.found.theirs, self.found.ours
         return self._first_of(
             carry.addresses([s for s in theirs if s.name == to], to),
             carry.addresses([s for s in theirs if s.name == port], to),

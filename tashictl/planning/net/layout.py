@@ -124,6 +124,17 @@ def _strand(uplink: str, network: Network, address: str, address6: str) -> Stran
     )
 
 
+def held_by(layout: Layout, bridge: str) -> tuple[Strand, ...]:
+    """The strands of a bridge, and one for what a VLAN-aware one itself has without a tag."""
+    strands = tuple(s for s in layout.strands if s.bridge == bridge)
+    if any(s.holder == bridge for s in strands):
+        return strands
+    first = strands[0]
+    network = replace(first.network, vlan=None)
+    own = replace(first, network=network, holder=bridge, address="", address6="")
+    return (*strands, replace(own, gateway="", gateway6=""))
+
+
 def _problems(host: HostConfig, networks: tuple[Network, ...]) -> Iterator[InvalidRequest]:
     wants_uplink = [n.name for n in networks if n.mode == "bridge"]
     if wants_uplink and host.uplink is None:

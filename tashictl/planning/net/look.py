@@ -163,6 +163,7 @@ def _link(entry: Mapping[str, Any]) -> Link:
         mtu=int(entry.get("mtu", 0)),
         up="UP" in entry.get("flags", ()),
         carrier="LOWER_UP" in entry.get("flags", ()),
+        promisc="PROMISC" in entry.get("flags", ()),
         master=entry.get("master"),
         parent=entry.get("link") if vlan else None,
         vlan=int(data["id"]) if vlan else None,

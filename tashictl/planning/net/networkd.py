@@ -8,6 +8,7 @@ from ipaddress import ip_interface
 from msgspec import Struct
 
 from tashictl.model.net import Layout, Strand
+from tashictl.planning.net import layout as layouts
 from tashictl.planning.net import sizes, units
 from tashictl.planning.net.units import Options, Section
 
@@ -129,10 +130,10 @@ class Maker:
                     remotes=tuple(r for r in first.network.remotes if r not in own),
                 )
             holders = self._holders(strands)
-            holding = next((s for s in strands if s.holder == bridge), None)
+            held = layouts.held_by(self.layout, bridge)
             yield self._addressed(
                 bridge,
-                holding or _silent(first, bridge),
+                next(s for s in held if s.holder == bridge),
                 vlans=tuple(s.holder for s in holders),
                 passed=tuple(s.network.vlan or 0 for s in holders),
             )
@@ -144,8 +145,9 @@ class Maker:
         tags = tuple(dict.fromkeys(s.port for s in self.layout.strands if s.tagged))
         if not name or not (tags or self.bridged):
             return
-        size = self.sizes.get(name)
         kept = self._sections(self.source) if self.source else ()
+        own = [v for s in kept if s.name == "Link" for k, v in s.options if k == "MTUBytes"]
+        size = sizes.uplink(self.sizes.get(name), own[-1] if own else "")
         if self.source and not self.bridged and units.is_for_one(self.theirs[self.source], name):
             yield Net(name=name, vlans=tags, mtu=size, dropin_of=self.source.rpartition("/")[2])
             return
@@ -205,7 +207,7 @@ class Maker:
         if strand.port == self.layout.uplink and strand.holder == strand.bridge:
             return self._sections(self.source) if self.source else ()
         for path in units.in_order(self.theirs):
-            if units.names(self.theirs[path], strand.port):
+            if units.names(self.theirs[path], strand.source):
                 return self._sections(path)
         return ()
 
@@ -231,11 +233,6 @@ class Maker:
             yield "IPv6AcceptRA", "yes" if strand.address6 == "auto" else "no"
         if strand.address == "none" and strand.address6 == "none":
             yield "LinkLocalAddressing", "no"
-
-
-def _silent(first: Strand, bridge: str) -> Strand:
-    """The untagged strand of a VLAN-aware bridge that no network asks for."""
-    return Strand(network=first.network, port=first.port, bridge=bridge, holder=bridge)
 
 
 def _dhcp(found: Sequence[Section]) -> set[str]:

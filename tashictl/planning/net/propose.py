@@ -77,8 +77,8 @@ def propose(wanted: Wanted, net: HostNet) -> Proposal:
 
 def fitted(layout: Layout, net: HostNet) -> Layout:
     """The layout without default routes where the host has them elsewhere, and keeps them."""
-    asked = {n for s in layout.strands if s.address for n in (s.port, s.holder)}
-    asked6 = {n for s in layout.strands if s.address6 for n in (s.port, s.holder)}
+    asked = {n for s in layout.strands if s.address for n in (s.source, s.holder)}
+    asked6 = {n for s in layout.strands if s.address6 for n in (s.source, s.holder)}
     defaults = [r for r in net.picture.routes if r.to == "default"]
     elsewhere = {r.v6 for r in defaults if r.device not in (asked6 if r.v6 else asked)}
     return layouts.without_gateways(layout, v4=False in elsewhere, v6=True in elsewhere)

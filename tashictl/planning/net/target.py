@@ -19,6 +19,8 @@ from tashictl.model.net import (
     Route,
     Strand,
 )
+from tashictl.planning.net import layout as layouts
+from tashictl.planning.net import sizes
 from tashictl.planning.net.change import MADE
 
 _STP_DELAY_S = 15.0  # the kernel's own
@@ -36,12 +38,13 @@ def target(layout: Layout, net: HostNet, owned: frozenset[str], taps: Mapping[st
     for strand in layout.strands:
         work.wire(strand)
     for bridge in layout.bridges:
-        strands = [s for s in layout.strands if s.bridge == bridge]
-        work.carry(strands)
+        work.carry(layouts.held_by(layout, bridge))
     for strand in layout.strands:
         work.route(strand)
     work.replug(taps)
     work.drop(owned)
+    work.calm(owned)
+    work.links = sizes.sized(layout, work.links)
     return work.picture()
 
 
@@ -64,25 +67,17 @@ class _Work:
         )
 
     def wire(self, strand: Strand) -> None:
-        """Uplink, port, bridge, and the holder of addresses: there, joined, up, of their MTU."""
+        """Uplink, port, bridge, and the holder of addresses: there, joined and up."""
         network, uplink = strand.network, self.layout.uplink
-        mtu = network.mtu
-        if network.mode == "bridge":
-            self._raise(uplink, mtu)
         port = self._port(strand)
         bridge = self._bridge(strand)
-        joined = replace(port, master=bridge.name, up=True)
-        self.links[port.name] = joined
-        self.links[bridge.name] = replace(bridge, up=True, mtu=mtu or bridge.mtu)
+        promisc = port.promisc or network.vlan_aware
+        self.links[port.name] = replace(port, master=bridge.name, up=True, promisc=promisc)
+        self.links[bridge.name] = replace(bridge, up=True)
         if network.mode == "bridge" and uplink in self.links:
             self.links[uplink] = replace(self.links[uplink], up=True)
         if network.vlan_aware:
             self._tag(strand)
-
-    def _raise(self, uplink: str, mtu: int | None) -> None:
-        link = self.links[uplink]
-        if mtu is not None and mtu > link.mtu:
-            self.links[uplink] = replace(link, mtu=mtu)
 
     def _port(self, strand: Strand) -> Link:
         network, uplink = strand.network, self.layout.uplink
@@ -97,13 +92,13 @@ class _Work:
             vlan=network.vlan if strand.tagged else None,
             vxlan=network.vxlan,
             remotes=network.remotes,
-            mtu=network.mtu or 1500,
+            mtu=sizes.AS_GIVEN,
         )
         if known is None or (known.kind, known.parent, known.vlan, known.vxlan) != (
             (wanted.kind, wanted.parent, wanted.vlan, wanted.vxlan)
         ):
             return wanted
-        return replace(known, mtu=network.mtu or known.mtu)
+        return known
 
     def _bridge(self, strand: Strand) -> Link:
         network = strand.network
@@ -117,7 +112,7 @@ class _Work:
                 kind="bridge",
                 # Its own, and the uplink's: else it changes with every TAP that joins.
                 mac=uplink.mac if uplink is not None and network.mode == "bridge" else "",
-                mtu=network.mtu or 1500,
+                mtu=sizes.AS_GIVEN,
                 stp=bool(stp),
                 forward_delay_s=(
                     delay_s if network.forward_delay is None else float(network.forward_delay)
@@ -134,9 +129,9 @@ class _Work:
 
     def _tag(self, strand: Strand) -> None:
         vlan = strand.network.vlan
+        for device in (strand.port, strand.bridge):  # untagged frames, as the kernel has it
+            self.vlans.add(PortVlan(device=device, vlan=1, pvid=True, untagged=True))
         if vlan is None:
-            for device in (strand.port, strand.bridge):
-                self.vlans.add(PortVlan(device=device, vlan=1, pvid=True, untagged=True))
             return
         self.vlans.add(PortVlan(device=strand.port, vlan=vlan))
         if strand.address not in ("", "none") or strand.address6 not in ("", "none"):
@@ -148,18 +143,18 @@ class _Work:
                     mac=self.links[strand.bridge].mac,
                     parent=strand.bridge,
                     vlan=vlan,
-                    mtu=strand.network.mtu or 1500,
+                    mtu=sizes.AS_GIVEN,
                     up=True,
                 )
 
-    def carry(self, strands: list[Strand]) -> None:
+    def carry(self, strands: tuple[Strand, ...]) -> None:
         """Addresses and DHCP clients of the strands of one bridge."""
         for holder in dict.fromkeys(s.holder for s in strands):
             if holder not in self.links:
                 continue  # of a VLAN-aware bridge on which the host has no address
             of = [s for s in strands if s.holder == holder]
             moved: tuple[Address, ...] = ()
-            for port in dict.fromkeys(s.port for s in of):
+            for port in dict.fromkeys(s.source for s in of if s.source in self.links):
                 moved += self._leave(port, holder)
             held = self.links[holder].addresses
             wanted = self._wanted(of, (*held, *moved))
@@ -246,6 +241,15 @@ class _Work:
         self.routes = [r for r in self.routes if r.device not in gone]
         self.vlans = {v for v in self.vlans if v.device not in gone}
 
+    def calm(self, owned: frozenset[str]) -> None:
+        """What was in a VLAN-aware bridge of ours, and is in none, is promiscuous no more."""
+        ours = {x.name for x in self.before.links if x.aware and x.name in owned}
+        aware = {x.name for x in self.links.values() if x.aware}
+        for link in tuple(self.links.values()):
+            before = self.before.link(link.name)
+            if before is not None and before.master in ours and link.master not in aware:
+                self.links[link.name] = replace(link, promisc=False)
+
 
 def stale(picture: Picture, owned: frozenset[str]) -> Iterator[str]:
     """Interfaces of ours that can go: made ones, whether they are wanted or not."""
@@ -288,22 +292,31 @@ def problems(
                 hint=f"another `bridge:` for network {strand.network.name}",
                 host=layout.host,
             )
-        yield from _twice(layout, picture, strand)
+        yield from _twice(layout, picture, strand, owned)
         yield from _homeless(layout, picture, strand, net.reached)
         yield from _shared(layout, picture, strand)
 
 
-def _twice(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiError]:
-    """A VLAN that the uplink has already under another name: the kernel takes none twice."""
+def _twice(
+    layout: Layout, picture: Picture, strand: Strand, owned: frozenset[str]
+) -> Iterator[TashiError]:
+    """A VLAN that the uplink has already: a second one cannot be, nor would a bridge hear of it."""
+    aware = strand.network.vlan_aware
     for link in picture.links:
         if (link.kind, link.parent, link.name != strand.port) != ("vlan", layout.uplink, True):
             continue
-        if strand.tagged and link.vlan == strand.network.vlan:
+        if aware and link.name in owned:
+            continue  # it goes
+        if (strand.tagged or aware) and link.vlan == strand.network.vlan:
+            why = (
+                f"would have it through {strand.bridge}, which hears nothing of it then"
+                if aware
+                else f"would have it as {strand.port}, and the kernel takes no VLAN twice"
+            )
             yield InvalidRequest(
                 "E-VLAN",
                 f"{layout.host}: VLAN {link.vlan} is on {layout.uplink} already, as {link.name}",
-                cause=f"network {strand.network.name} would have it as {strand.port}, and the "
-                "kernel takes no VLAN twice",
+                cause=f"network {strand.network.name} {why}",
                 hint=f"take {link.name} out of the host's own files, and: ip link del {link.name}",
                 host=layout.host,
             )
@@ -332,7 +345,7 @@ def _homeless(
 ) -> Iterator[TashiError]:
     """An address by which we come, on a port, that nothing takes over."""
     port = picture.link(strand.port)
-    if port is None or strand.address != "none":
+    if port is None or strand.address != "none" or strand.source != strand.port:
         return
     if any(s.address not in ("", "none") for s in layout.strands):
         return
@@ -350,7 +363,7 @@ def _homeless(
 
 def _shared(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiError]:
     """An address that is wanted here, and stays on an interface that nothing changes."""
-    changed = {n for s in layout.strands for n in (s.port, s.holder)}
+    changed = {n for s in layout.strands for n in (s.source, s.holder)}
     for wanted in (strand.address, strand.address6):
         plain, slash, _ = wanted.partition("/")
         for link in picture.links if slash else ():

@@ -17,6 +17,7 @@ from tashictl.model.net_change import (
     SetBridge,
     SetMaster,
     SetMtu,
+    SetPromisc,
     SetRoute,
     SetUp,
     StartDhcp,
@@ -95,6 +96,8 @@ def command(change: AnyChange) -> str:
             return f"ip link set dev {quote(name)} master {quote(master)}"
         case SetUp(name=name, up=up):
             return f"ip link set dev {quote(name)} {'up' if up else 'down'}"
+        case SetPromisc(name=name, on=on):
+            return f"ip link set dev {quote(name)} promisc {'on' if on else 'off'}"
         case SetBridge():
             values = _bridge(change.stp, change.forward_delay_s, change.aware)
             return f"ip link set dev {quote(change.name)} type bridge {values}"
@@ -137,7 +140,9 @@ def _layer3(change: AnyChange) -> str:
 def _make(link: Link) -> str:
     name = quote(link.name)
     if link.kind == "vlan":
-        return f"ip link add link {quote(link.parent or '')} name {name} type vlan id {link.vlan}"
+        # Without an MTU it would have that of its parent.
+        base = f"ip link add link {quote(link.parent or '')} name {name} mtu {link.mtu}"
+        return f"{base} type vlan id {link.vlan}"
     if link.kind == "vxlan":
         return f"ip link add name {name} type vxlan id {link.vxlan} dstport 4789" + "".join(
             f" && bridge fdb append 00:00:00:00:00:00 dev {name} dst {remote}"
@@ -204,6 +209,8 @@ def words(change: AnyChange) -> str:
             return f"~ {name} joins {master}"
         case SetUp(name=name, up=up):
             return f"~ {name} {'up' if up else 'down'}"
+        case SetPromisc(name=name, on=on):
+            return f"~ {name} {'promiscuous' if on else 'not promiscuous'}"
         case SetBridge():
             stp = f"stp {'on' if change.stp else 'off'}"
             aware = ", VLAN-aware" if change.aware else ""

@@ -173,6 +173,16 @@ def test_a_message_that_would_be_too_large_is_halved_and_one_that_is_alone_is_re
     assert settling.errors[0].code == "E-DNS-NAME"
 
 
+def test_a_name_that_is_twice_in_a_call_is_found_taken_the_second_time() -> None:
+    link = Memory()
+    settling = Settling(link)
+
+    settling.settle([part(0, "vm1"), part(1, "vm1", owner=1), part(2, "vm2")], ADD)
+
+    assert [p.entry for p in settling.odd] == [1]
+    assert link.records[part(0, "vm1").mark, TEXT] == {part(0, "vm1").owner}
+
+
 def test_a_refusal_is_told_of_its_zone_only() -> None:
     link = Memory()
     link.no[1] = dns.rcode.REFUSED

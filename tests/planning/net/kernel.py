@@ -19,6 +19,7 @@ from tashictl.model.net_change import (
     SetBridge,
     SetMaster,
     SetMtu,
+    SetPromisc,
     SetRoute,
     SetUp,
     StartDhcp,
@@ -34,7 +35,8 @@ class RefusedError(Exception):
 class Kernel:
     """A network that changes are done to."""
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: Picture, *, told: bool = False) -> None:
+        """`told`: somebody has set the MTU of each bridge; else of those where it shows."""
         self.links = {link.name: link for link in picture.links}
         self.routes = set(picture.routes)
         self.vlans = set(picture.vlans)
@@ -42,6 +44,8 @@ class Kernel:
             if link.name not in tagging(picture) and (link.master or link.kind == "bridge"):
                 self.vlans.add(PortVlan(device=link.name, vlan=1, pvid=True, untagged=True))
         self.clients = {c.device: c for c in picture.clients}
+        bridges = (x for x in picture.links if x.kind == "bridge")
+        self.told = {b.name for b in bridges if told or b.mtu != self._smallest(b.name)}
 
     def picture(self) -> Picture:
         return Picture(
@@ -58,7 +62,9 @@ class Kernel:
             case DropLink(name=name):
                 self._drop(name)
             case SetMtu(name=name, mtu=mtu):
-                self._set(name, mtu=mtu)
+                self._resize(name, mtu)
+            case SetPromisc(name=name, on=on):
+                self._set(name, promisc=on)
             case SetMaster(name=name, master=master):
                 self._join(name, master)
             case SetUp(name=name, up=up):
@@ -128,14 +134,21 @@ class Kernel:
             return
         if link.parent is not None and link.parent not in self.links:
             raise RefusedError(f"no parent for {link.name}")
-        self.links[link.name] = replace(link, master=None, up=False, mtu=1500, addresses=())
+        made = replace(link, master=None, up=False, promisc=False, addresses=())
+        if link.kind != "vlan":
+            made = replace(made, mtu=1500)
+        elif link.mtu > self.links[link.parent or ""].mtu:
+            raise RefusedError(f"too large for {link.parent}: {link.name}")
+        self.links[link.name] = made
         if link.kind == "bridge":
             self.vlans.add(PortVlan(device=link.name, vlan=1, pvid=True, untagged=True))
 
     def _drop(self, name: str) -> None:
         if name not in self.links:
             return
-        del self.links[name]
+        master = self.links.pop(name).master
+        self.told.discard(name)
+        self._adjust(master)
         self._forget_routes(name)
         self.vlans = {v for v in self.vlans if v.device != name}
         self.clients.pop(name, None)
@@ -152,7 +165,35 @@ class Kernel:
             self._untag(name)
             if master is not None:
                 self.vlans.add(PortVlan(device=name, vlan=1, pvid=True, untagged=True))
+        old = self.links[name].master
         self._set(name, master=master)
+        if old != master:
+            self._adjust(old, master)
+
+    def _resize(self, name: str, mtu: int) -> None:
+        link = self.links[name]
+        parent = self.links.get(link.parent or "")
+        if parent is not None and mtu > parent.mtu:
+            raise RefusedError(f"too large for {link.parent}: {name}")
+        if mtu == link.mtu:
+            return  # the kernel does not even note that it was asked
+        self._set(name, mtu=mtu)
+        if link.kind == "bridge":
+            self.told.add(name)
+        self._adjust(link.master)
+        for vlan in tuple(self.links.values()):
+            if vlan.parent == name and vlan.mtu > mtu:
+                self._resize(vlan.name, mtu)
+
+    def _adjust(self, *bridges: str | None) -> None:
+        """A bridge has the smallest MTU of its ports, unless somebody set another."""
+        for name in bridges:
+            if name is not None and name in self.links and name not in self.told:
+                self._resize(name, self._smallest(name))
+                self.told.discard(name)
+
+    def _smallest(self, bridge: str) -> int:
+        return min((x.mtu for x in self.links.values() if x.master == bridge), default=1500)
 
     def _untag(self, device: str, vlan: int | None = None) -> None:
         self.vlans = {

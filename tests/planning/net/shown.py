@@ -38,6 +38,7 @@ def _loopback() -> dict[str, object]:
 
 def _link(link: Link) -> dict[str, object]:
     flags = ["BROADCAST", *(["UP"] if link.up else []), *(["LOWER_UP"] if link.carrier else [])]
+    flags += ["PROMISC"] if link.promisc else []
     data: dict[str, object] = {}
     if link.kind == "vlan":
         data = {"protocol": "802.1Q", "id": link.vlan, "flags": ["REORDER_HDR"]}

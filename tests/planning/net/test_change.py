@@ -27,6 +27,10 @@ def pictures(draw: st.DrawFn) -> Picture:
         Link(name=f"eth0.{tag}", kind="vlan", parent="eth0", vlan=tag)
         for tag in draw(st.sets(st.sampled_from([999, 1001])))
     ]
+    over = [
+        Link(name=f"{bridge}.7", kind="vlan", parent=bridge, vlan=7)
+        for bridge in draw(st.sets(st.sampled_from(BRIDGES)))
+    ]
     bridges = [
         Link(
             name=name,
@@ -40,8 +44,10 @@ def pictures(draw: st.DrawFn) -> Picture:
     taps = [Link(name=n, kind="tun") for n in TAPS]
     masters = st.sampled_from([None, *(b.name for b in bridges)])
     found = []
-    for link in (*cards, *vlans, *taps, *bridges):
-        master = draw(masters) if link.kind != "bridge" else None
+    for link in (*cards, *vlans, *taps, *bridges, *over):
+        if link in over and link.parent not in {b.name for b in bridges}:
+            continue
+        master = draw(masters) if link.kind != "bridge" and link not in over else None
         parent = next((x for x in found if x.name == link.parent), None)
         mine = draw(st.sets(st.sampled_from(ADDRESSES))) if link.kind != "tun" else set()
         found.append(
@@ -49,7 +55,8 @@ def pictures(draw: st.DrawFn) -> Picture:
                 link,
                 master=master,
                 up=draw(st.booleans()) and (parent is None or parent.up),
-                mtu=draw(st.sampled_from([1500, 9000])),
+                promisc=link.kind == "" and draw(st.booleans()),
+                mtu=min(draw(st.sampled_from([1400, 1500, 9000])), parent.mtu if parent else 9000),
                 addresses=tuple(sorted(mine)),
             )
         )
@@ -93,9 +100,9 @@ def shown(kernel: Kernel) -> Picture:
     )
 
 
-@given(pictures(), pictures())
-def test_the_changes_lead_from_any_network_to_any_other(a: Picture, b: Picture) -> None:
-    kernel = Kernel(a)
+@given(pictures(), pictures(), st.booleans())
+def test_the_changes_lead_from_any_network_to_any_other(a: Picture, b: Picture, told: bool) -> None:
+    kernel = Kernel(a, told=told)
     for change in changes(a, b):
         kernel.do(change)
 
@@ -112,7 +119,7 @@ def test_the_reverse_leads_back_from_wherever_it_stopped(
     a: Picture, b: Picture, data: st.DataObject
 ) -> None:
     forward, reverse = changes(a, b), back(a, b)
-    kernel = Kernel(a)
+    kernel = Kernel(a, told=data.draw(st.booleans()))
     for change in forward[: data.draw(st.integers(0, len(forward)))]:
         kernel.do(change)
 

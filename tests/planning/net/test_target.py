@@ -10,6 +10,7 @@ from tashictl.model.host import HostConfig
 from tashictl.model.net import Address, DhcpClient, HostNet, Link, Picture, PortVlan, Route
 from tashictl.model.network import Network
 from tashictl.planning.net.layout import layout
+from tashictl.planning.net.propose import fitted
 from tashictl.planning.net.target import target
 
 HOST = HostConfig(name="node1", address="10.0.0.5", uplink="eth0")
@@ -158,6 +159,55 @@ def test_networks_that_share_a_bridge_are_told_apart_by_their_tags() -> None:
     assert PortVlan(device="vmbr", vlan=999) in found.vlans
     of_tap = [v for v in found.vlans if v.device == "tashi4.0"]
     assert of_tap == [PortVlan(device="tashi4.0", vlan=7, pvid=True, untagged=True)]
+
+
+AWARE = replace(CLUSTER, bridge="vmbr", vlan_aware=True, host_address="172.16.0.5/16")
+
+
+def test_what_the_uplink_has_without_a_tag_goes_to_the_vlan_aware_bridge_itself() -> None:
+    found = become(AWARE)
+
+    assert {link.name: [a.cidr for a in link.addresses] for link in found.links} == {
+        "eth0": [],
+        "vmbr": ["10.0.0.5/24"],
+        "vmbr.999": ["172.16.0.5/16"],
+    }
+    assert found.routes == (replace(DEFAULT, device="vmbr"),)
+    for device in ("eth0", "vmbr"):
+        untagged = PortVlan(device=device, vlan=1, pvid=True, untagged=True)
+        assert untagged in found.vlans
+
+
+def test_the_default_route_of_what_has_no_tag_is_kept_beside_a_vlan_aware_one() -> None:
+    there = net()
+    wanted = fitted(layout(HOST, [replace(AWARE, gateway="172.16.0.1")]), there)
+
+    assert target(wanted, there, frozenset(), {}).routes == (replace(DEFAULT, device="vmbr"),)
+
+
+def test_the_uplink_is_promiscuous_while_it_is_in_a_vlan_aware_bridge() -> None:
+    aware = become(AWARE)
+    card = aware.link("eth0")
+    assert card is not None and card.promisc
+
+    there = replace(net(), picture=aware)
+    names = frozenset({"eth0", "vmbr"})
+    plain = replace(AWARE, vlan=None, vlan_aware=False, host_address=None)
+    card = become(plain, there=there, owned=names).link("eth0")
+    assert card is not None and not card.promisc
+    card = become(AWARE, there=there, owned=names).link("eth0")
+    assert card is not None and card.promisc
+
+
+def test_a_vlan_of_the_card_hides_its_frames_from_a_vlan_aware_bridge() -> None:
+    own = Link(name="eth0.999", kind="vlan", parent="eth0", vlan=999, up=True)
+
+    with pytest.raises(TashiError, match="E-VLAN") as caught:
+        become(AWARE, there=net(CARD, own))
+    assert "hears nothing" in caught.value.cause
+
+    found = become(AWARE, there=net(CARD, own), owned=frozenset({"eth0.999"}))
+    assert found.link("eth0.999") is None  # ours goes
 
 
 def test_a_change_that_would_surely_lock_us_out_is_refused() -> None:
