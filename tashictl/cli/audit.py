@@ -117,8 +117,8 @@ def _tell_lacking(face: Globals, seen: Seen) -> None:
     report = Progress(face)
     for one in seen.unseen:
         why = f"{one.error.what}: {one.error.cause}" if one.error.cause else one.error.what
-        if one.partly:
-            report.note(f"{one.source}: known names only, orphans are not found there ({why})")
+        if one.lacks:
+            report.note(f"{one.source}: {one.lacks} ({why})")
         else:
             report.warn(f"{one.source}: not looked at: {why}")
 
@@ -228,5 +228,5 @@ def _import(face: Globals, world: World, context: Context) -> int:
         f"{len(done.new)} {would}reserved, {len(done.released)} {would}released, "
         f"{len(done.kept)} stay",
     )
-    lacking = [one for one in seen.unseen if not one.partly]
+    lacking = [one for one in seen.unseen if not one.lacks]
     return PartialResult.exit_code if lacking else 0

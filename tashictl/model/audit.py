@@ -73,11 +73,11 @@ class HostSeen(Struct, frozen=True, kw_only=True):
 
 
 class Unseen(Struct, frozen=True, kw_only=True):
-    """A source that was not had, or (`partly`) not all of it; `error` says why."""
+    """A source that was not had; `error` says why, `lacks` what is not found where a part was."""
 
     source: str
     error: TashiError
-    partly: bool = False
+    lacks: str = ""
 
 
 class Seen(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tashictl.errors import OperationFailed
+from tashictl.errors import NotPermitted, OperationFailed
 from tashictl.model.audit import Disagreement, HostSeen, Seen, Unseen
 from tashictl.model.host import HostConfig
 from tashictl.model.script import Reply, Script
@@ -31,7 +31,7 @@ class Audit(Struct, frozen=True, kw_only=True):
     @property
     def lacking(self) -> tuple[Unseen, ...]:
         """The sources that were not had at all."""
-        return tuple(one for one in self.seen.unseen if not one.partly)
+        return tuple(one for one in self.seen.unseen if not one.lacks)
 
 
 def audit(world: World, context: Context) -> Audit:
@@ -87,16 +87,30 @@ def _hosts(world: World, context: Context, state: State) -> tuple[list[HostSeen]
     def result(host: HostConfig, reply: Reply) -> None:
         nonce = nonces.get(host.name)
         found = ask.read(reply.out, nonce, host.name) if nonce is not None else None
-        if found is not None:
-            seen[host.name] = found
-        else:
+        if found is None:
             unseen[host.name] = _unseen(host, reply)
+            return
+        seen[host.name] = found
+        if found.hidden:
+            unseen[host.name] = _half_seen(host)
 
     timeout_s = context.settings.tashictl.connect_timeout_s + ask.TIMEOUT_S
     if asked:
         world.remote.sweep(asked, script_for, timeout_s, result)
     names = [h.name for h in asked]
     return [seen[n] for n in names if n in seen], [unseen[n] for n in names if n in unseen]
+
+
+def _half_seen(host: HostConfig) -> Unseen:
+    error = NotPermitted(
+        "E-AUDIT-HIDDEN",
+        f"the login on {host.name} may not see every process",
+        hint="root there, or a login with become",
+        host=host.name,
+    )
+    return Unseen(
+        source=f"host {host.name}", error=error, lacks="MACs of QEMUs of other users are not seen"
+    )
 
 
 def _unseen(host: HostConfig, reply: Reply) -> Unseen:

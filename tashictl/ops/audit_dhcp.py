@@ -10,7 +10,7 @@ from tashictl.model.host import HostConfig
 from tashictl.model.naming import DhcpEntry
 from tashictl.model.script import Reply, Script
 from tashictl.model.state import State
-from tashictl.ops import answers, naming_dnsmasq
+from tashictl.ops import answers, audit_dns, naming_dnsmasq
 from tashictl.ops import naming as ops
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
@@ -90,7 +90,7 @@ def _by_name(world: World, context: Context, state: State) -> tuple[DhcpSeen, li
     server = context.settings.dhcp.server
     why = NotPermitted(
         "E-DHCP-LEASES",
-        f"dhcpd at {server} was asked name by name: what it has too much is not found",
+        f"the leases file of dhcpd at {server} cannot be read",
         cause="OMAPI lists no hosts, and the server is no host of the inventory, whose leases file "
         "could be read",
         hint="put the server into the inventory",
@@ -98,7 +98,7 @@ def _by_name(world: World, context: Context, state: State) -> tuple[DhcpSeen, li
     seen = DhcpSeen(
         driver=naming.OMAPI, server=f"dhcpd at {server}", hosts=tuple(found), whole=False
     )
-    return seen, [Unseen(source=f"dhcp {server}", error=why, partly=True)]
+    return seen, [Unseen(source=f"dhcp {server}", error=why, lacks=audit_dns.LACKS)]
 
 
 def _entries(context: Context, state: State) -> Iterable[DhcpEntry]:

@@ -13,6 +13,7 @@ from tashictl.ops.ports_names import Dns
 from tashictl.planning.audit import places
 from tashictl.planning.audit.zones import is_below
 
+LACKS = "asked name by name, so that orphans are not found"
 _NO_ZONE, _NO_TRANSFER = "E-DNS-ZONE", "E-DNS-TRANSFER"
 
 
@@ -65,7 +66,7 @@ class _Survey:
         except NotPermitted as error:
             if error.code != _NO_TRANSFER:
                 raise
-            self.unseen.append(Unseen(source=f"dns {zone}", error=error, partly=True))
+            self.unseen.append(Unseen(source=f"dns {zone}", error=error, lacks=LACKS))
             names = places.with_marks(_below(self._asked.names, zone))
             records = self._dns.lookup(names) if names else ()
             self.zones.append(ZoneSeen(zone=zone, records=tuple(records), whole=False))

@@ -186,7 +186,7 @@ def test_a_source_that_is_not_had_is_exit_4_when_nothing_else_differs(office: Re
 def test_a_zone_that_is_not_given_out_is_a_note(office: Registry) -> None:
     office.tables.transfers = False
     done = office.ok("audit")
-    assert "· dns lab.test: known names only, orphans are not found there" in done.err
+    assert "· dns lab.test: asked name by name, so that orphans are not found (" in done.err
 
 
 def test_what_others_have_is_reserved_and_listed(office: Registry) -> None:

@@ -190,7 +190,7 @@ def test_a_zone_that_is_not_given_out_is_asked_name_by_name(stage: Stage) -> Non
     found = ops.audit(stage.world, stage.context)
     assert ("dns-missing", "web1.lab.test") in [(r.kind, r.subject) for r in found.rows]
     assert not [r for r in found.rows if r.subject == "web5.lab.test"]
-    assert all(one.partly for one in found.seen.unseen)
+    assert all(one.lacks for one in found.seen.unseen)
     assert {one.source for one in found.seen.unseen} >= {"dns lab.test"}
 
 
@@ -217,6 +217,14 @@ def test_hosts_tell_of_addresses_macs_and_taps(stage: Stage) -> None:
         ("tap-orphan", "tashi2.3"),
         ("tap-orphan", "tashi7.0"),
     ]
+
+
+def test_a_login_that_does_not_see_all_is_told(stage: Stage) -> None:
+    stage.remote.probes["node2"] = lambda nonce: answer(nonce, qemus=["hidden"])
+    found = ops.audit(stage.world, stage.context)
+    assert (found.rows, found.lacking) == ((), ())
+    (told,) = found.seen.unseen
+    assert (told.source, told.error.code) == ("host node2", "E-AUDIT-HIDDEN")
 
 
 def test_an_old_neighbour_is_not_taken_for_one_that_is_there(stage: Stage) -> None:
