@@ -30,9 +30,11 @@ find /etc/network /etc/systemd/network /etc/qemu-if* -type f ! -name '*.tashi-ne
 _LEFT = r"""
 ls -d /run/tashi/net/pending /run/tashi/net/.new 2>/dev/null
 find /etc -name '*.tashi-new' 2>/dev/null
-for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline 2>/dev/null | grep '^sh .*/net/[a-z]*/[a-z]*[.]sh'
-done
-! [ -d /run/systemd/system ] || systemctl list-units --all --plain --no-legend 'tashi-net-*'
+for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline | grep '^sh .*/net/[a-z]*/[a-z]*[.]sh'
+done 2>/dev/null  # of a process that ends meanwhile
+# A unit that has ended keeps its name for as long as a DHCP client lives that it has started.
+! [ -d /run/systemd/system ] || systemctl list-units --all --plain --no-legend 'tashi-net-*' \
+  | awk '!($3 == "inactive" && $4 == "dead")'
 """
 
 

@@ -1,6 +1,9 @@
 """The words of a change of a network that need no network: leases that move with their client."""
 
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,24 @@ def test_the_lease_file_of_a_client_is_what_stands_behind_lf(shell: list[str]) -
     line = "lease_file /sbin/dhclient -4 -i -lf /var/lib/dhcp/x.leases -I eth0; lease_file a b"
 
     assert words(shell, Path("/nowhere"), line) == "/var/lib/dhcp/x.leases\n"
+
+
+@pytest.mark.parametrize(("way", "asked"), [("stay=", 1), ("stay=1", 2)])
+def test_a_client_without_a_lease_goes_on_asking_on_the_way_back_only(
+    shell: list[str], tmp_path: Path, way: str, asked: int
+) -> None:
+    client, log = tmp_path / "client", tmp_path / "asked"
+    client.write_text(f"#!/bin/sh\necho $$ >>{log}\nexec sleep 300\n")
+    client.chmod(0o755)
+
+    said = words(shell, tmp_path, f"{way}; dhcp_start none0 1 {client} none0 || echo failed")
+
+    assert said == "no lease for none0 within 1 s\nfailed\n"
+    deadline_s = time.monotonic() + (30 if asked == 2 else 0.5)
+    while (pids := log.read_text().split()) and time.monotonic() < deadline_s:
+        if len(pids) > 1:
+            break
+        time.sleep(0.05)
+    assert len(pids) == asked
+    if asked == 2:
+        os.kill(int(pids[1]), signal.SIGKILL)  # it lives

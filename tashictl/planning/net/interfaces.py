@@ -119,8 +119,8 @@ class _Maker:
         )
 
     def _bridges_of(self, port: str) -> list[Stanza]:
-        """All stanzas of the bridges of ours that held `port`."""
-        names = carry.bridges_of(self.found.ours, port)
+        """All stanzas of the bridges of ours that held `port` and go; one that stays keeps them."""
+        names = carry.bridges_of(self.found.ours, port) - set(self.layout.bridges)
         return [s for s in self.found.ours if s.name in names]
 
     def vlans(self) -> Iterator[Interface]:
@@ -231,14 +231,18 @@ class _Maker:
         same = [s for s in mine if s.method == asked]
         if "/" not in asked:
             return _as_parts(same[:1]) or (Part(family=family, method=asked),)
+        known = [v for s in mine for k, v in s.options if k == "gateway"]
+        gateway = layouts.kept_gateway(self.layout, asked, known)
         mine_commands = tuple(p for s in mine for p in s.options if p[0] in carry.COMMANDS)
-        options = (*self._static(strand, family, asked), *mine_commands)
+        options = (*self._static(strand, family, asked, gateway), *mine_commands)
         return (Part(family=family, method="static", options=options),)
 
-    def _static(self, strand: Strand, family: str, asked: str) -> Iterator[tuple[str, str]]:
+    def _static(
+        self, strand: Strand, family: str, asked: str, kept: str
+    ) -> Iterator[tuple[str, str]]:
         network = strand.network
         yield "address", asked
-        gateway = strand.gateway6 if family == "inet6" else strand.gateway
+        gateway = (strand.gateway6 if family == "inet6" else strand.gateway) or kept
         if gateway:
             yield "gateway", gateway
         if family == "inet6" and "/" in strand.address:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address, ip_interface
 
 from msgspec.structs import replace
 
@@ -89,6 +90,24 @@ def _v4(gateway: str | None) -> bool:
 def _gateway6(strand: Strand) -> str:
     gateway = strand.network.gateway or ""
     return strand.network.gateway6 or (gateway if ":" in gateway else "")
+
+
+def decides(layout: Layout, v6: bool) -> bool:
+    """Whether the inventory says where the default route of a family comes from."""
+    if v6:
+        return any(s.gateway6 or s.address6 == "auto" for s in layout.strands)
+    return any(s.gateway or s.address == "dhcp" for s in layout.strands)
+
+
+def kept_gateway(layout: Layout, asked: str, known: Iterable[str]) -> str:
+    """The gateway from before that stays beside a fixed address, or "".
+
+    It does where the inventory decides nothing of it, and it is next to that address.
+    """
+    mine = ip_interface(asked)
+    if decides(layout, mine.version == 6):
+        return ""
+    return next((g for g in known if ip_address(g) in mine.network), "")
 
 
 def without_gateways(layout: Layout, v4: bool, v6: bool) -> Layout:

@@ -222,9 +222,14 @@ class Maker:
         static = [a for a in (strand.address, strand.address6) if "/" in a]
         for address in static:
             yield "Address", str(ip_interface(address))
-        for gateway in (strand.gateway, strand.gateway6):
-            if gateway:
-                yield "Gateway", gateway
+        known = [v for k, v in _network_of(taken) if k == "Gateway" and not v.startswith("_")]
+        for asked, gateway in (
+            (strand.address, strand.gateway),
+            (strand.address6, strand.gateway6),
+        ):
+            kept = layouts.kept_gateway(self.layout, asked, known) if "/" in asked else ""
+            if gateway or kept:
+                yield "Gateway", gateway or kept
         for server in network.dns if static else ():
             yield "DNS", server
         if static and network.domain:

@@ -15,8 +15,8 @@ from tashictl.model.vm import Vm
 from tashictl.planning import paths
 from tashictl.planning.net import files as net_files
 from tashictl.planning.net import layout as layouts
+from tashictl.planning.net import obstacles, target
 from tashictl.planning.net.change import back, changes
-from tashictl.planning.net.target import target
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ def propose(wanted: Wanted, net: HostNet) -> Proposal:
     uplink = net.picture.link(layout.uplink)
     mac = uplink.mac if uplink is not None else ""
     want = net_files.files(layout, wanted.templates, net.files, mac)
-    picture = target(layout, net, before, wanted.taps)
+    picture = target.target(layout, net, before, wanted.taps)
     forward = changes(net.picture, picture)
     after = net_files.owned({f.path: f.text for f in want if f.text is not None})
     return Proposal(
@@ -79,8 +79,12 @@ def fitted(layout: Layout, net: HostNet) -> Layout:
     """The layout without default routes where the host has them elsewhere, and keeps them."""
     asked = {n for s in layout.strands if s.address for n in (s.source, s.holder)}
     asked6 = {n for s in layout.strands if s.address6 for n in (s.source, s.holder)}
-    defaults = [r for r in net.picture.routes if r.to == "default"]
-    elsewhere = {r.v6 for r in defaults if r.device not in (asked6 if r.v6 else asked)}
+    gone = obstacles.gone(layout, net.picture, net_files.owned(net.files))
+    elsewhere = set()
+    for route in net.picture.routes:
+        device = target.heir(layout, net.picture, route.device, gone)
+        if route.to == "default" and device and device not in (asked6 if route.v6 else asked):
+            elsewhere.add(route.v6)
     return layouts.without_gateways(layout, v4=False in elsewhere, v6=True in elsewhere)
 
 

@@ -31,9 +31,9 @@ def files(
     layout: Layout, templates: Mapping[str, str], observed: Mapping[str, str], mac: str = ""
 ) -> tuple[HostFile, ...]:
     """Our .netdev and .network files; `mac` is the uplink's, which its bridges then have."""
-    theirs = {p: t for p, t in observed.items() if not _is_ours(p, t)}
-    maker = networkd.Maker(layout, theirs, mac or _mac_before(observed))
-    raise_all(_conflicts(layout, theirs, maker))
+    own = theirs(observed)
+    maker = networkd.Maker(layout, own, mac or _mac_before(observed))
+    raise_all(_conflicts(layout, own, maker))
     found = []
     for wanted in _wanted(maker):
         values = {"host": layout.host, "layout": layout, **wanted.values}
@@ -62,6 +62,11 @@ def owned(observed: Mapping[str, str]) -> frozenset[str]:
         if _is_ours(path, text) and not path.endswith(".conf"):
             found |= {*units.values(text, "NetDev", "Name"), *units.values(text, "Match", "Name")}
     return frozenset(found)
+
+
+def theirs(observed: Mapping[str, str]) -> dict[str, str]:
+    """The files that we did not write."""
+    return {p: t for p, t in observed.items() if not _is_ours(p, t)}
 
 
 def _is_ours(path: str, text: str) -> bool:

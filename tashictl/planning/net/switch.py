@@ -102,7 +102,7 @@ while [ ! -h "$P/decision" ]; do
   else sleep 0.2 9>&-; fi
 done
 why=$(readlink "$P/decision"); [ "$why" != confirm ] || exit 0
-rm -f "$P/reserve"; log "goes back: $why"; stage reverting
+stay=1; rm -f "$P/reserve"; log "goes back: $why"; stage reverting
 exec 8>>"$P/apply.lock"
 flock -n 8 || { kill -KILL "$(cat "$P/apply.pid")" 2>/dev/null; flock -w 20 8; }
 tries=0

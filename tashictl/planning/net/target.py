@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_interface
 
 from msgspec.structs import replace
 
-from tashictl.errors import InvalidRequest, TashiError, raise_all
+from tashictl.errors import raise_all
 from tashictl.model.net import (
     Address,
     DhcpClient,
@@ -20,8 +20,7 @@ from tashictl.model.net import (
     Strand,
 )
 from tashictl.planning.net import layout as layouts
-from tashictl.planning.net import sizes
-from tashictl.planning.net.change import MADE
+from tashictl.planning.net import obstacles, sizes, uplinks
 
 _STP_DELAY_S = 15.0  # the kernel's own
 
@@ -33,26 +32,31 @@ def target(layout: Layout, net: HostNet, owned: frozenset[str], taps: Mapping[st
     `taps` says on which network (by id) each TAP of a VM belongs. Raises InvalidRequest or
     Problems where that cannot be, or would surely cut the host off.
     """
-    raise_all(problems(layout, net, owned, taps))
-    work = _Work(layout, net.picture)
+    raise_all(obstacles.problems(layout, net, owned, taps))
+    work = _Work(layout, net.picture, owned)
     for strand in layout.strands:
         work.wire(strand)
     for bridge in layout.bridges:
         work.carry(layouts.held_by(layout, bridge))
+    work.give_back(uplinks.said(layout, net.files))
     for strand in layout.strands:
         work.route(strand)
     work.replug(taps)
-    work.drop(owned)
+    work.drop()
     work.calm(owned)
     work.links = sizes.sized(layout, work.links)
-    return work.picture()
+    after = work.picture()
+    raise_all(uplinks.wrong(layout, net, after))
+    return after
 
 
 class _Work:
     """A picture that is being changed."""
 
-    def __init__(self, layout: Layout, before: Picture) -> None:
+    def __init__(self, layout: Layout, before: Picture, owned: frozenset[str]) -> None:
         self.layout, self.before = layout, before
+        self.owned, self.gone = owned, obstacles.gone(layout, before, owned)
+        self.ports = {s.port for s in layout.strands}
         self.links = {link.name: link for link in before.links}
         self.routes = list(before.routes)
         self.vlans = set(before.vlans)
@@ -156,6 +160,7 @@ class _Work:
             moved: tuple[Address, ...] = ()
             for port in dict.fromkeys(s.source for s in of if s.source in self.links):
                 moved += self._leave(port, holder)
+                moved += self._leave_bridge(port, holder)
             held = self.links[holder].addresses
             wanted = self._wanted(of, (*held, *moved))
             self.links[holder] = replace(self.links[holder], addresses=wanted)
@@ -172,6 +177,30 @@ class _Work:
             self.clients.setdefault(holder, DhcpClient(device=holder, argv=_moved(client, holder)))
         self.routes = [replace(r, device=holder) if r.device == port else r for r in self.routes]
         return moved
+
+    def _leave_bridge(self, port: str, holder: str) -> tuple[Address, ...]:
+        """What the bridge had that a port was in, where that goes."""
+        link = self.before.link(port)
+        if link is None or link.master not in self.gone:
+            return ()
+        return self._leave(link.master, holder)
+
+    def give_back(self, said: uplinks.Said | None) -> None:
+        """An uplink whose bridge goes, and that is no port, has again what that had.
+
+        Or what its own files say.
+        """
+        name = self.layout.uplink
+        before = self.before.link(name)
+        if before is None or before.master not in self.gone or name in self.ports:
+            return
+        had = (*before.addresses, *self._leave_bridge(name, name))
+        if said is not None:
+            had = said.addressed(had)
+            self.routes = [r for r in self.routes if r.device != name or _reaches(r, had)]
+            there = {(r.to, r.v6) for r in self.routes}
+            self.routes += [r for r in said.routes(name) if (r.to, r.v6) not in there]
+        self.links[name] = replace(self.links[name], addresses=had)
 
     def _wanted(self, strands: list[Strand], had: tuple[Address, ...]) -> tuple[Address, ...]:
         found: dict[str, Address] = {}
@@ -198,8 +227,11 @@ class _Work:
 
     def route(self, strand: Strand) -> None:
         """The default routes that static addresses need, and none that nothing reaches."""
-        for gateway, v6 in ((strand.gateway, False), (strand.gateway6, True)):
-            if not gateway:
+        for gateway, asked, v6 in (
+            (strand.gateway, strand.address, False),
+            (strand.gateway6, strand.address6, True),
+        ):
+            if not gateway and ("/" not in asked or not layouts.decides(self.layout, v6)):
                 continue
             mine = [
                 r for r in self.routes
@@ -207,7 +239,9 @@ class _Work:
             ]  # fmt: skip
             kept = [r for r in mine if r.via == gateway][:1]
             self.routes = [r for r in self.routes if r not in mine]
-            self.routes += kept or [Route(to="default", via=gateway, device=strand.holder, v6=v6)]
+            if gateway and not kept:
+                kept = [Route(to="default", via=gateway, device=strand.holder, v6=v6)]
+            self.routes += kept
         if strand.address and strand.holder in self.links:
             on_it = self.links[strand.holder].addresses
             self.routes = [
@@ -228,18 +262,26 @@ class _Work:
                 self.vlans = {v for v in self.vlans if v.device != tap}
                 self.vlans.add(PortVlan(device=tap, vlan=vlan, pvid=True, untagged=True))
 
-    def drop(self, owned: frozenset[str]) -> None:
-        """What files of ours made and nothing wants any more goes."""
-        wanted = {n for s in self.layout.strands for n in (s.port, s.bridge, s.holder)}
-        gone = {n for n in stale(self.before, owned) if n not in wanted}
-        for name in gone:
+    def drop(self) -> None:
+        """What files of ours made and nothing wants any more goes; what they joined leaves."""
+        for name in self.gone:
             del self.links[name]
             self.clients.pop(name, None)
-        for link in tuple(self.links.values()):
-            if link.master in gone:
-                self.links[link.name] = replace(link, master=None)
-        self.routes = [r for r in self.routes if r.device not in gone]
-        self.vlans = {v for v in self.vlans if v.device not in gone}
+        joined = {(s.port, s.bridge) for s in self.layout.strands}
+        mine = {self.layout.uplink, *self.owned}
+        free = {
+            link.name for link in self.links.values()
+            if link.master in self.gone
+            or (
+                link.name in mine
+                and link.master in self.layout.bridges
+                and (link.name, link.master) not in joined
+            )
+        }  # fmt: skip
+        for name in free:
+            self.links[name] = replace(self.links[name], master=None)
+        self.routes = [r for r in self.routes if r.device not in self.gone]
+        self.vlans = {v for v in self.vlans if v.device not in self.gone | free}
 
     def calm(self, owned: frozenset[str]) -> None:
         """What was in a VLAN-aware bridge of ours, and is in none, is promiscuous no more."""
@@ -251,131 +293,13 @@ class _Work:
                 self.links[link.name] = replace(link, promisc=False)
 
 
-def stale(picture: Picture, owned: frozenset[str]) -> Iterator[str]:
-    """Interfaces of ours that can go: made ones, whether they are wanted or not."""
-    for link in picture.links:
-        if link.name in owned and link.kind in MADE:
-            yield link.name
-
-
-def problems(
-    layout: Layout, net: HostNet, owned: frozenset[str], taps: Mapping[str, int]
-) -> Iterator[TashiError]:
-    """Why the layout cannot be had on the host; each with what to do."""
-    picture = net.picture
-    if any(s.network.mode == "bridge" for s in layout.strands):
-        uplink = picture.link(layout.uplink)
-        if uplink is None:
-            there = [link.name for link in picture.links if link.kind == ""]
-            yield InvalidRequest(
-                "E-UPLINK",
-                f"{layout.host} has no interface {layout.uplink}",
-                cause=f"it has {', '.join(there) or 'none'}",
-                hint=f"`uplink: {(*there, 'NAME')[0]}` for {layout.host} in the inventory",
-                host=layout.host,
-            )
-            return
-    wanted = {n for s in layout.strands for n in (s.port, s.bridge, s.holder)}
-    here = {s.network.id for s in layout.strands}
-    moving = {tap for tap, network in taps.items() if network in here}
-    for name in stale(picture, owned):
-        if name in wanted:
-            continue
-        yield from _held(layout, picture, name, moving)
-    for strand in layout.strands:
-        link = picture.link(strand.bridge)
-        if link is not None and link.kind != "bridge":
-            yield InvalidRequest(
-                "E-BRIDGE",
-                f"{layout.host}: {strand.bridge} is there and is no bridge",
-                cause=f"it is {link.kind or 'hardware'}",
-                hint=f"another `bridge:` for network {strand.network.name}",
-                host=layout.host,
-            )
-        yield from _twice(layout, picture, strand, owned)
-        yield from _homeless(layout, picture, strand, net.reached)
-        yield from _shared(layout, picture, strand)
-
-
-def _twice(
-    layout: Layout, picture: Picture, strand: Strand, owned: frozenset[str]
-) -> Iterator[TashiError]:
-    """A VLAN that the uplink has already: a second one cannot be, nor would a bridge hear of it."""
-    aware = strand.network.vlan_aware
-    for link in picture.links:
-        if (link.kind, link.parent, link.name != strand.port) != ("vlan", layout.uplink, True):
-            continue
-        if aware and link.name in owned:
-            continue  # it goes
-        if (strand.tagged or aware) and link.vlan == strand.network.vlan:
-            why = (
-                f"would have it through {strand.bridge}, which hears nothing of it then"
-                if aware
-                else f"would have it as {strand.port}, and the kernel takes no VLAN twice"
-            )
-            yield InvalidRequest(
-                "E-VLAN",
-                f"{layout.host}: VLAN {link.vlan} is on {layout.uplink} already, as {link.name}",
-                cause=f"network {strand.network.name} {why}",
-                hint=f"take {link.name} out of the host's own files, and: ip link del {link.name}",
-                host=layout.host,
-            )
-
-
-def _held(layout: Layout, picture: Picture, name: str, moving: set[str]) -> Iterator[TashiError]:
-    """Something that is not wanted any more, and yet cannot go; TAPs that move hold nothing."""
-    link = picture.link(name)
-    ours = {layout.uplink, *(s.port for s in layout.strands), *moving}
-    guests = [p.name for p in picture.ports(name) if p.kind not in MADE and p.name not in ours]
-    carries = [a.cidr for a in link.addresses] if link is not None else []
-    if not guests and not carries:
-        return
-    cause = "guests hang on it: " + ", ".join(guests) if guests else "it carries " + carries[0]
-    yield InvalidRequest(
-        "E-IN-USE",
-        f"{layout.host}: {name} is in no network any more, and in use",
-        cause=cause,
-        hint="put its network back into the inventory, or move what uses it first",
-        host=layout.host,
-    )
-
-
-def _homeless(
-    layout: Layout, picture: Picture, strand: Strand, reached: str
-) -> Iterator[TashiError]:
-    """An address by which we come, on a port, that nothing takes over."""
-    port = picture.link(strand.port)
-    if port is None or strand.address != "none" or strand.source != strand.port:
-        return
-    if any(s.address not in ("", "none") for s in layout.strands):
-        return
-    here = [a.cidr for a in port.addresses if a.cidr.partition("/")[0] == reached]
-    if here:
-        yield InvalidRequest(
-            "E-LOCKOUT",
-            f"{layout.host} is reached by {here[0]} on {port.name}, and would have no address",
-            cause=f"{strand.network.name} has host_address none, and no other network gives one",
-            hint=f"leave host_address out (it stays as it is), or host_addresses: "
-            f"[{strand.network.name}={here[0]}]",
-            host=layout.host,
-        )
-
-
-def _shared(layout: Layout, picture: Picture, strand: Strand) -> Iterator[TashiError]:
-    """An address that is wanted here, and stays on an interface that nothing changes."""
-    changed = {n for s in layout.strands for n in (s.source, s.holder)}
-    for wanted in (strand.address, strand.address6):
-        plain, slash, _ = wanted.partition("/")
-        for link in picture.links if slash else ():
-            had = {a.cidr.partition("/")[0] for a in link.addresses}
-            if plain in had and link.name not in changed:
-                yield InvalidRequest(
-                    "E-ADDRESS",
-                    f"{layout.host}: {plain} is on {link.name}, not for {strand.holder} too",
-                    cause=f"network {strand.network.name} gives it, and {link.name} keeps it",
-                    hint=f"an untagged network takes it from {link.name}, with host_address none",
-                    host=layout.host,
-                )
+def heir(layout: Layout, picture: Picture, device: str, gone: frozenset[str]) -> str:
+    """The interface that has what `device` has now; "" where that is lost with it."""
+    if device not in gone:
+        return device
+    heirs = {layout.uplink: layout.uplink} | {s.port: "" for s in layout.strands}
+    heirs |= {s.port: s.bridge for s in layout.strands if s.holder == s.bridge}
+    return next((heirs[p.name] for p in picture.ports(device) if p.name in heirs), "")
 
 
 def _reaches(route: Route, addresses: Iterable[Address]) -> bool:

@@ -26,7 +26,9 @@ from tashictl.model.net_change import (
 from tashictl.planning.shell import quote
 
 # `now` keeps what an address looks like in the log; grep -w would take 10.0.0.1 for 10.0.0.1/24.
+# On the way back `stay` is set: a client that was there before goes on asking.
 WORDS = r"""
+stay=
 has() { [ -e "/sys/class/net/$1" ]; }
 with_address() { ip -o addr show dev "$1" 2>/dev/null | grep -qF " $2 "; }
 clients() { # pids of the DHCP clients of interface $1
@@ -59,7 +61,8 @@ dhcp_start() { # interface, seconds, own command line or nothing
   if [ "$#" -gt 0 ]; then
     f=$(lease_file "$@"); [ -z "$f" ] || lease_taken "$d" "$f"
     timeout "$w" "$@" >/dev/null 2>&1 </dev/null \
-      || { echo "no lease for $d within $w s"; return 1; }
+      || { if [ "$stay" ]; then setsid "$@" >/dev/null 2>&1 </dev/null & fi
+        echo "no lease for $d within $w s"; return 1; }
     [ -z "$f" ] || lease_bounded "$d" "$f"; return 0
   fi
   if command -v dhclient >/dev/null; then

@@ -60,6 +60,9 @@ iface eth0 inet static
 # ifupdown, management without a tag on eth0, nothing on eth1.
 flat = interfaces(FLAT_TEXT)
 
+# The same by DHCP: for NetHosts(dhcp=True).
+leased = interfaces(f"{_LO}\nauto eth0\niface eth0 inet dhcp\n")
+
 
 def tagged(vlan: int) -> Config:
     """ifupdown, management in a VLAN of eth0: for NetHosts(vlan=…)."""

@@ -16,9 +16,10 @@ any files from birth. Each has eth0 on the management segment, where its own add
 (.12 …) and this process is the gateway 10.77.N.254, and eth1 on the trunk segment. Segments are
 Linux bridges of this network namespace that pass tags untouched and frames up to 9000 bytes. What
 a host does to its address, its VLAN or its links is real: nothing else leads to its sshd. With
-`vlan`, management has that tag: boot with netconfigs.tagged(vlan). `lab_hosts` are hosts in
-namespaces besides (h1 …, 10.77.N.1 …; up in two seconds, their kernel has no VLANs):
-nets.lab.hosts.
+`vlan`, management has that tag: boot with netconfigs.tagged(vlan). With `dhcp` it has a DHCP
+server, nets.server, which gives each host its address for long and wants to be asked again after
+RENEW_S: boot with netconfigs.leased. `lab_hosts` are hosts in namespaces besides (h1 …, 10.77.N.1
+…; up in two seconds, their kernel has no VLANs): nets.lab.hosts.
 
 Boots are dear: share a NetHosts in a module and call nets.recall() (some seconds) at the start of
 each test: all is as it was after the first boot, or after a later `remember` of a host. The first
@@ -44,12 +45,16 @@ from tests.live.lab.born import Born
 from tests.live.lab.hosts import Lab
 from tests.live.lab.netconfigs import Config, Seat
 from tests.live.lab.patient import PATIENCE, Patient
-from tests.live.lab.post import Post
+from tests.live.lab.post import DhcpServer, Post
 from tests.live.lab.station import Card, Station
 
 SSH_PORT = 22
 _GATEWAY_MAC = "02:77:00:00:00:fe"
 _FIRST = 10  # the last part of the address of a host with number 0
+_SERVER = 253  # and that of a DHCP server
+RENEW_S = 20
+# A host that was kept for weeks must find its lease to be good when it wakes.
+_LEASE_S = 90 * 86400
 _SIZE = (512, 1)  # more cores than the machine has make it slow
 NETWORKS = "networks:\n  - {id: 1, name: lan, bridge: vmbr, default: true}\n"
 
@@ -63,6 +68,7 @@ class NetHosts:
         configs: Sequence[Config] = (netconfigs.flat, netconfigs.flat),
         *,
         vlan: int = 0,
+        dhcp: bool = False,
         lab_hosts: int = 0,
         size: tuple[int, int] = _SIZE,
     ) -> None:
@@ -70,6 +76,8 @@ class NetHosts:
         self.lab = Lab(lab_hosts)
         self.vlan = vlan
         self.hosts: tuple[Born, ...] = ()
+        self.dhcp = dhcp
+        self._server: DhcpServer | None = None
         self._configs = tuple(configs)
         self._size = size
         self._posts: list[Post] = []
@@ -95,6 +103,8 @@ class NetHosts:
         image = booted_image.build()
         self.lab.up()
         self._wire()
+        if self.dhcp:
+            self._server = self._serve()
         self.hosts = tuple(
             Born(self._folder(seat.name), image, self._size, station)
             for seat, station in self._stations()
@@ -118,6 +128,12 @@ class NetHosts:
     def gateway(self) -> str:
         """This process's address in the management network."""
         return self.lab.wiring.controller_address
+
+    @property
+    def server(self) -> DhcpServer:
+        """The DHCP server of the management network."""
+        assert self._server is not None
+        return self._server
 
     def seat(self, number: int) -> Seat:
         """The seat of host number 1, 2 …"""
@@ -210,6 +226,21 @@ class NetHosts:
             name = self._name("c")
             self._posts.append(Post(wiring.mgmt_bridge, name, self.vlan, cidr, apart=False))
 
+    def _serve(self) -> DhcpServer:
+        """A DHCP server that knows the hosts by their cards."""
+        wiring = self.lab.wiring
+        folder = self.folder / "dhcp"
+        folder.mkdir(parents=True)
+        return self.post(0, f"{wiring.address(_SERVER)}/24", on="mgmt").serve_dhcp(
+            folder,
+            (wiring.address(_SERVER - 3), wiring.address(_SERVER - 1)),
+            "subnet 255.255.255.0",
+            f"router {self.gateway}",
+            f"lease {_LEASE_S}",
+            f"0x3a {RENEW_S:08x}",  # the time until it is renewed (T1, RFC 2132)
+            fixed={_mac(0, seat.number): seat.address for seat in self.seats},
+        )
+
     def _stations(self) -> list[tuple[Seat, Station]]:
         found = []
         for seat, config in zip(self.seats, self._configs, strict=True):
@@ -221,7 +252,7 @@ class NetHosts:
     def _card(self, index: int, number: int) -> Card:
         link = self._link(("mgmt", "trunk")[index], number)
         tap = f"tap,ifname={link},script=no,downscript=no,vnet_hdr=off"
-        return Card(tap, f"02:77:00:00:{index:02x}:{number:02x}")
+        return Card(tap, _mac(index, number))
 
     def _segment(self, on: str) -> str:
         wiring = self.lab.wiring
@@ -240,6 +271,10 @@ class NetHosts:
         folder = self.folder / name
         folder.mkdir(parents=True)
         return folder
+
+
+def _mac(card: int, number: int) -> str:
+    return f"02:77:00:00:{card:02x}:{number:02x}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """A post: a machine's worth of network on one VLAN of a lab's segment, without a machine."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +15,27 @@ from tests.live.lab import needs
 from tests.live.lab.booted import DIES_WITH_US
 
 _PROJECT = Path(__file__).resolve().parents[3]
+
+
+class DhcpServer:
+    """A DHCP server of a post."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process, self._log = process, log
+
+    def given(self, address: str) -> int:
+        """How often it has given that address, or given it anew."""
+        said = self._log.read_text(encoding="utf-8", errors="replace")
+        return said.count(f"sending ACK to {address}\n")
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """It hears nothing meanwhile, and answers nothing of it afterwards."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
 
 class Post:
@@ -88,16 +112,27 @@ class Post:
         ping = f"{needs.BUSYBOX} ping -q -c 1 -W 1 -s {size} {address}"
         return any(self.run(ping).returncode == 0 for _ in range(tries))
 
-    def serve_dhcp(self, folder: Path, pool: tuple[str, str], *options: str) -> None:
-        """A DHCP server for addresses of `pool`; `options` are udhcpd's, as `router 10.1.2.3`."""
+    def serve_dhcp(
+        self,
+        folder: Path,
+        pool: tuple[str, str],
+        *options: str,
+        fixed: Mapping[str, str] | None = None,
+    ) -> DhcpServer:
+        """A DHCP server for addresses of `pool`; `options` are udhcpd's, as `router 10.1.2.3`.
+
+        `fixed` is what a MAC is always given.
+        """
         config = folder / f"udhcpd-{self.device}-{self.vlan}.conf"
         lines = [f"start {pool[0]}", f"end {pool[1]}", f"interface {self.device}"]
         lines += [f"lease_file {config}.leases", f"pidfile {config}.pid", "auto_time 5"]
         lines += [f"option {option}" for option in options]
+        lines += [f"static_lease {mac} {address}" for mac, address in (fixed or {}).items()]
         config.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         Path(f"{config}.leases").touch()
         argv = [*self._enter(), str(needs.BUSYBOX), "udhcpd", "-f", str(config)]
-        with Path(f"{config}.log").open("ab") as log:
+        place = Path(f"{config}.log")
+        with place.open("ab") as log:
             server = subprocess.Popen(
                 [*DIES_WITH_US, str(os.getpid()), *argv],
                 stdin=subprocess.DEVNULL,
@@ -105,6 +140,7 @@ class Post:
                 stderr=log,
             )
         self._servers.append(server)
+        return DhcpServer(server, place)
 
     def _enter(self) -> list[str]:
         return ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--"]

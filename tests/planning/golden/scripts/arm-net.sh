@@ -79,6 +79,7 @@ log() { read -r up _ </proc/uptime; echo "$up $*" >>"$P/log"; }
 fresh() { echo "${1%/*}/.${1##*/}.tashi-new"; }
 unwritten() { while read -r m f; do rm -f "$(fresh "$f")"; done <"$P/files"; }
 
+stay=
 has() { [ -e "/sys/class/net/$1" ]; }
 with_address() { ip -o addr show dev "$1" 2>/dev/null | grep -qF " $2 "; }
 clients() { # pids of the DHCP clients of interface $1
@@ -111,7 +112,8 @@ dhcp_start() { # interface, seconds, own command line or nothing
   if [ "$#" -gt 0 ]; then
     f=$(lease_file "$@"); [ -z "$f" ] || lease_taken "$d" "$f"
     timeout "$w" "$@" >/dev/null 2>&1 </dev/null \
-      || { echo "no lease for $d within $w s"; return 1; }
+      || { if [ "$stay" ]; then setsid "$@" >/dev/null 2>&1 </dev/null & fi
+        echo "no lease for $d within $w s"; return 1; }
     [ -z "$f" ] || lease_bounded "$d" "$f"; return 0
   fi
   if command -v dhclient >/dev/null; then
@@ -163,7 +165,7 @@ while [ ! -h "$P/decision" ]; do
   else sleep 0.2 9>&-; fi
 done
 why=$(readlink "$P/decision"); [ "$why" != confirm ] || exit 0
-rm -f "$P/reserve"; log "goes back: $why"; stage reverting
+stay=1; rm -f "$P/reserve"; log "goes back: $why"; stage reverting
 exec 8>>"$P/apply.lock"
 flock -n 8 || { kill -KILL "$(cat "$P/apply.pid")" 2>/dev/null; flock -w 20 8; }
 tries=0
@@ -191,6 +193,7 @@ NET=/run/tashi/net; P=.; cd "$NET/pending" 2>/dev/null && [ "$(cat token 2>/dev/
 stage() { echo "$1" >"$P/stage.part" && mv -f "$P/stage.part" "$P/stage"; }
 log() { read -r up _ </proc/uptime; echo "$up $*" >>"$P/log"; }
 
+stay=
 has() { [ -e "/sys/class/net/$1" ]; }
 with_address() { ip -o addr show dev "$1" 2>/dev/null | grep -qF " $2 "; }
 clients() { # pids of the DHCP clients of interface $1
@@ -223,7 +226,8 @@ dhcp_start() { # interface, seconds, own command line or nothing
   if [ "$#" -gt 0 ]; then
     f=$(lease_file "$@"); [ -z "$f" ] || lease_taken "$d" "$f"
     timeout "$w" "$@" >/dev/null 2>&1 </dev/null \
-      || { echo "no lease for $d within $w s"; return 1; }
+      || { if [ "$stay" ]; then setsid "$@" >/dev/null 2>&1 </dev/null & fi
+        echo "no lease for $d within $w s"; return 1; }
     [ -z "$f" ] || lease_bounded "$d" "$f"; return 0
   fi
   if command -v dhclient >/dev/null; then
