@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 
-from bench import history, names, store, sweep, vm_create, vm_list
+from bench import audit, history, names, store, sweep, vm_create, vm_list
 from bench.timing import Figure
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "history": history.figures,
     "sweep": sweep.figures,
     "names": names.figures,
+    "audit": audit.figures,
 }
 _PACKAGES = (
     "tashictl",
@@ -52,7 +53,7 @@ def main() -> int:
         nargs="*",
         choices=[*PARTS, []],
         metavar="PART",
-        help="list, create, store, history, sweep, names",
+        help="list, create, store, history, sweep, names, audit",
     )
     chosen = parser.parse_args().part or list(PARTS)
     _say_where()

@@ -19,6 +19,7 @@ from tashictl.adapters.store.form import Seal
 from tashictl.model import event, host, image, operation, state, steps, vm
 from tashictl.model.settings import Settings
 from tashictl.planning import replica
+from tashictl.planning.audit import table as audit
 from tashictl.planning.config import value_at
 from tashictl.planning.config_options import OBSOLETE_SECTIONS, OPTIONS, Kind, Option
 from tashictl.planning.config_values import show
@@ -174,6 +175,13 @@ def doctor_table() -> str:
     )
 
 
+def audit_table() -> str:
+    """Every kind of disagreement that `audit` tells, and what --repair does about it."""
+    return table(
+        ("kind", "means", "`--repair`"), ((f"`{k.id}`", k.about, k.mends) for k in audit.KINDS)
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "config": config_table,
     "config-obsolete": obsolete_table,
@@ -193,6 +201,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "facts": lambda: struct_tables(host.HostFacts, host.VmFact, host.ImageFact),
     "metrics": metrics_table,
     "doctor": doctor_table,
+    "audit": audit_table,
     "fence": lambda: struct_tables(steps.Fence),
     "guard": lambda: struct_tables(steps.Guard),
     "replica": lambda: struct_tables(replica.Seal),

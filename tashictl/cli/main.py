@@ -61,6 +61,10 @@ NOUNS = {
         module="tashictl.cli.sweep",
         summary="One round over all hosts: what runs, statistics, repairs. For cron.",
     ),
+    "audit": commands.Lazy(
+        module="tashictl.cli.audit",
+        summary="The database against DHCP, DNS and the hosts; --repair mends it.",
+    ),
     "stats": commands.Lazy(
         module="tashictl.cli.stats", summary="What was measured: show, history, top, export."
     ),

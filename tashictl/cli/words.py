@@ -236,7 +236,15 @@ def _backups(ctx: click.Context, _incomplete: str) -> Iterator[Word]:
 def _table(path: tuple[str, ...]) -> Table[object] | None:
     from datetime import datetime
 
-    from tashictl.cli import adopt_table, checks, doctor_table, event_tables, listings, stats_tables
+    from tashictl.cli import (
+        adopt_table,
+        audit_table,
+        checks,
+        doctor_table,
+        event_tables,
+        listings,
+        stats_tables,
+    )
     from tashictl.cli.records import Scene
 
     scene = Scene(now=datetime.now().astimezone())
@@ -244,6 +252,7 @@ def _table(path: tuple[str, ...]) -> Table[object] | None:
         ("vm",): lambda: listings.vm_table(scene),
         ("schedule",): lambda: listings.vm_table(scene),
         ("doctor",): doctor_table.table,
+        ("audit",): audit_table.table,
         ("host", "check"): checks.host_check_table,
         ("host",): lambda: listings.host_table(scene),
         ("image",): listings.image_table,
@@ -281,6 +290,7 @@ def _columns(path: tuple[str, ...], _ctx: click.Context, incomplete: str) -> Ite
 def _filters(path: tuple[str, ...], _ctx: click.Context, incomplete: str) -> Iterator[Word]:
     from tashictl.model.host import HostState
     from tashictl.model.vm import TashiState
+    from tashictl.planning.audit.table import ORDER
 
     table = _table(path)
     if table is None:
@@ -294,6 +304,7 @@ def _filters(path: tuple[str, ...], _ctx: click.Context, incomplete: str) -> Ite
         else [s.name for s in HostState],
         ("op", "status"): ["running", "done", "failed", "undone", "interrupted"],
         ("event", "severity"): ["note", "warning", "error"],
+        ("audit", "kind"): list(ORDER),
         ("doctor", "severity"): ["ok", "note", "warning", "error"],
         ("host", "ok"): ["true", "false"],
         ("host", "up"): ["true", "false"],

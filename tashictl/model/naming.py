@@ -30,7 +30,7 @@ class DnsEntry(Struct, frozen=True, kw_only=True, tag="dns", forbid_unknown_fiel
     """What one interface has in DNS: its addresses by its name, and its name by each address.
 
     `name` is a full name without a dot at its end; `owner` is the text of a mark; `reverse` says
-    whether there are PTR records.
+    whether there are PTR records, `forward` whether there is more than those.
     """
 
     name: str
@@ -38,6 +38,7 @@ class DnsEntry(Struct, frozen=True, kw_only=True, tag="dns", forbid_unknown_fiel
     owner: str
     ttl_s: int = 300
     reverse: bool = True
+    forward: bool = True
 
     @property
     def key(self) -> str:

@@ -71,6 +71,7 @@ def shell(office: Office, monkeypatch: pytest.MonkeyPatch) -> Shell:
         (("host", "check", "--columns", "rem"), ["remedy"]),
         (("doctor", "node1"), ["node1"]),
         (("doctor", "--columns", "rem"), ["remedy"]),
+        (("audit", "--filter", "kind", "=", "dns-o"), ["dns-orphan"]),
         (("doctor", "--filter", "severity", "=", "err"), ["error"]),
         (("config", "show", "-c", "or"), ["origin"]),
         (("vm", "list", "--filter", "state=Ru"), ["state=Running"]),

@@ -177,7 +177,8 @@ class DnsServer:
 
 def _names(entry: DnsEntry) -> Iterator[tuple[dns.name.Name, str]]:
     """The names of an entry, each with its address; that of itself with none."""
-    yield forms.name_of(entry.name), ""
+    if entry.forward:
+        yield forms.name_of(entry.name), ""
     if entry.reverse:
         for address in entry.addresses:
             yield forms.reverse_name(address), address

@@ -54,6 +54,24 @@ def test_a_name_and_its_addresses_come_and_go_as_a_whole_and_twice_is_once(
         assert everything(bind) == set()
 
 
+def test_a_part_of_an_entry_may_be_of_one_zone_alone(bind: Bind, server: DnsServer) -> None:
+    pointer = replace(WEB, addresses=("172.16.7.7",), forward=False)
+    name = replace(WEB, reverse=False)
+    assert server.add([WEB]) == [None]
+    whole = everything(bind)
+    mine = {r for r in whole if r.name.endswith("7.7.16.172.in-addr.arpa.")}
+
+    assert server.remove([pointer]) == [None]
+    assert everything(bind) == whole - mine
+    assert server.add([pointer]) == [None]
+    assert everything(bind) == whole
+    assert server.remove([name]) == [None]
+    assert {r.name for r in everything(bind) if "arpa" not in r.name} == set()
+    assert mine <= everything(bind)
+    assert server.add([name]) == [None]
+    assert everything(bind) == whole
+
+
 def test_a_key_of_each_algorithm_and_each_form_opens_the_zone(bind: Bind, tmp_path: Path) -> None:
     keys = [Key.generate(f"k-{name}", name) for name in ("hmac-sha1", "hmac-sha512")]
     keys += [Key.generate("k-md5", "hmac-md5"), Key.generate("k-sha256", "hmac-sha256")]

@@ -1,0 +1,1 @@
+"""Hold the database against servers and hosts: what disagrees, and what mends it."""
