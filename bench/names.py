@@ -3,7 +3,8 @@
 The floor is a bare loop over dnspython: the same groups of 200 of a zone, the same prerequisites
 and records, a message for each, nothing looked at but the answer's code. It and ours run by turns,
 each on zones that are empty of these names. Tashi registered VM by VM: an `nsupdate` that removes
-and one that adds; its `gethostbyname` is left out. Of that a part is run and multiplied.
+and one that adds, and an omshell; its `gethostbyname`, and its omshells that remove first, are left
+out. Of that a part is run and multiplied.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import dns.query
@@ -20,15 +21,17 @@ import dns.reversename
 import dns.tsig
 import dns.update
 
-from bench import timing
+from bench import names_dhcp, timing
 from bench.timing import Figure
 from tashictl.adapters.dns import batches
 from tashictl.adapters.dns.keys import ALGORITHMS
 from tashictl.adapters.dns.server import DnsServer
-from tashictl.model.naming import DnsEntry
+from tashictl.model.naming import DhcpEntry, DnsEntry
 from tashictl.model.settings import DnsSettings, Secret, Server
 from tests.live.lab import needs
 from tests.live.lab.bind import Bind
+from tests.live.lab.dhcpd import OMAPI_PORT, Dhcpd
+from tests.live.lab.place import Space
 from tests.live.lab.tsig import Key
 
 COUNT = 1000
@@ -53,15 +56,20 @@ def figures() -> Iterator[Figure]:
     with (
         tempfile.TemporaryDirectory(prefix="tashictl-bench-") as made,
         Bind(Path(made) / "named", (_ZONE, _NETWORK), (key,)) as bind,
+        Space() as space,
     ):
-        print(f"names: {COUNT} with A, PTR and two marks, BIND on 127.0.0.1, {ALGORITHM}")
-        yield from _Bench(bind, key).figures()
+        space.add_bridge("lan")
+        with Dhcpd(Path(made) / "dhcpd", key, at=space):
+            print(f"names: {COUNT} with A, PTR and two marks, BIND on 127.0.0.1, {ALGORITHM}")
+            yield from _Bench(bind, key, space.way_in(OMAPI_PORT)).figures()
 
 
 class _Bench:
-    def __init__(self, bind: Bind, key: Key) -> None:
+    def __init__(self, bind: Bind, key: Key, omapi_port: int) -> None:
         self._bind = bind
         self._key = key
+        self._omapi_port = omapi_port
+        self._hosts = 0  # that dhcpd has: every round makes new ones
         self._entries = [
             DnsEntry(
                 name=f"vm{n}.{_ZONE}",
@@ -90,14 +98,22 @@ class _Bench:
         )
         times = COUNT / BY_TASHI
         halves = timing.by_turns(
-            self._timed(self._ours), lambda: times * self._by_tashi_s(), TASHI_PAIRS
+            lambda: self._timed(self._ours)() + self._leases(names_dhcp.ours, COUNT),
+            lambda: times * (self._by_tashi_s() + self._leases(names_dhcp.by_omshell, BY_TASHI)),
+            TASHI_PAIRS,
         )
         yield Figure(
-            name=f"{COUNT} names registered, wall / nsupdate per VM",
+            name=f"{COUNT} VMs registered in DNS and dhcpd, wall / nsupdate and omshell per VM",
             value=halves.ratio,
             limit=LIMIT_TASHI,
-            detail=f"{BY_TASHI} VMs by nsupdate, times {times:g}; {halves.detail}",
+            detail=f"{BY_TASHI} VMs in Tashi's way, times {times:g}; {halves.detail}",
         )
+
+    def _leases(self, way: Callable[[Sequence[DhcpEntry], Key, int], float], count: int) -> float:
+        """Seconds to give dhcpd so many hosts that it does not have yet."""
+        some = names_dhcp.entries(count, self._hosts)
+        self._hosts += count
+        return way(some, self._key, self._omapi_port)
 
     def _timed(self, work: Callable[[], None]) -> Callable[[], float]:
         def timed() -> float:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from tashictl.adapters.store.form import Seal
-from tashictl.model import event, host, image, operation, state, steps, vm
+from tashictl.model import event, host, image, naming, operation, state, steps, vm
 from tashictl.model.settings import Settings
 from tashictl.planning import replica
 from tashictl.planning.audit import table as audit
@@ -191,6 +191,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "state": lambda: struct_tables(
         state.Meta, vm.Vm, vm.VmSpec, vm.DiskSpec, vm.NicSpec, vm.Machine, vm.Observed,
         vm.OperationRef, host.HostRecord, image.Image, state.Quarantined,
+        naming.Deferred, naming.DnsEntry, naming.DhcpEntry,
     ),
     "journal-header": lambda: struct_tables(operation.Header),
     "journal-entries": lambda: struct_tables(*get_args(operation.Entry)),
