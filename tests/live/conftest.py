@@ -14,6 +14,11 @@ from tests.live.lab.hosts import Lab
 from tests.live.lab.runner import Tashictl
 
 _HERE = Path(__file__).parent
+# Where whole machines are booted, or time is looked at closely: one after the other.
+_BOOTED = (
+    *("booted", "booted_image", "make_demo", "net_aware", "net_booted", "net_guests", "net_lab"),
+    *("net_lost", "net_networkd", "net_render", "net_styles"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,6 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.live)
+            if item.path.stem.removeprefix("test_") in _BOOTED:
+                item.add_marker(pytest.mark.xdist_group("booted"))
 
 
 def give_up(reason: str) -> None:
