@@ -183,10 +183,11 @@ def _deferred(picture: Picture) -> Iterator[Line]:
         parts = [count(adds, "registration")] if adds else []
         parts += [count(len(some) - adds, "removal")] if len(some) > adds else []
         since = min(one.since for one in some)
+        wait = "waits" if len(some) == 1 else "wait"
         yield Line(
             kind="deferred",
             target=server,
-            said=f"{server.upper()}: {' and '.join(parts)} wait for the server, the first "
+            said=f"{server.upper()}: {' and '.join(parts)} {wait} for the server, the first "
             f"{ago(since, picture.now)}: {some[-1].why}",
             command="tashictl sweep",
         )

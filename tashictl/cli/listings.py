@@ -90,6 +90,13 @@ def _more_of_vms(scene: Scene) -> tuple[Column[Vm], ...]:
             show=lambda vm: _few([n.mac for n in vm.spec.nics]),
         ),
         Column(
+            key="fqdn",
+            header="DNS NAME",
+            path="nics.fqdn",
+            shown=wide,
+            show=lambda vm: _few([n.fqdn for n in vm.spec.nics if n.fqdn]),
+        ),
+        Column(
             key="started",
             header="STARTED",
             shown=wide,
