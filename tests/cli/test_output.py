@@ -152,7 +152,7 @@ def test_a_wrong_filter_is_refused_also_on_an_empty_list() -> None:
 def test_one_thing_is_shown_line_by_line_or_whole() -> None:
     shown = stage.run(stage.root(), "vm", "show", "db1")[1]
     assert "state     Orphaned\n" in shown and shown.endswith("· last seen 14:02\n")
-    assert "address  –\n" in shown
+    assert "address   –\n" in shown
     assert json.loads(stage.run(stage.root(), "vm", "show", "db1", "-o", "json")[1])["id"] == 44
     assert stage.run(stage.root(), "vm", "show", "db1", "-o", "name")[1] == "db1\n"
     assert len(stage.run(stage.root(), "vm", "show", "db1", "-o", "csv")[1].splitlines()) == 2
