@@ -8,7 +8,7 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-net test lint types fast live lab lab-down bench bench-sweep mutants coverage model packages clean
+.PHONY: help demo demo-net test lint types fast live lab lab-down bench bench-sweep bench-names mutants coverage model packages clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: packages $(BIN)/tashictl ## the speed figures, as ratios in paired runs
 
 bench-sweep: packages $(BIN)/tashictl ## the speed figures of the sweep; TASHICTL_BENCH_PEERS: ansible, pyinfra
 	$(BIN)/python -m bench sweep
+
+bench-names: packages $(BIN)/tashictl ## the speed figures of DNS, DHCP and audit, against the tools that Tashi ran
+	$(BIN)/python -m bench names audit
 
 coverage: $(BIN)/tashictl ## branch coverage of the fast tests
 	$(BIN)/pytest -m 'not live' --cov --cov-report=term-missing:skip-covered

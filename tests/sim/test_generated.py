@@ -25,7 +25,7 @@ SHARE = {
     "schedule": 0.4,
     "seeded": 0.4,
     "named": 0.3,
-    "unname": 0.4,
+    "unname": 0.7,
     "shutdown": 0.4,
     "start": 0.4,
 }

@@ -102,6 +102,6 @@ class FaultPoints:
         `cut` tells the Remote which host it is about; a connection is only cut when it is used.
         """
         cut()
-        if moment == Moment.SENT.value and step not in AT_THE_MONITOR:
+        if moment == Moment.SENT.value and step not in (*AT_THE_MONITOR, *AT_A_SERVER):
             return
         self._happen(step, Moment(moment))
