@@ -23,12 +23,19 @@ def label(vm_name: str, index: int) -> str:
 
 
 def domain(network: Network, settings: Settings, sub_domain: str = "") -> str:
-    """Where names of a network's guests are: its own domain or dnsDomain; "" without DNS."""
-    dns = settings.dns
-    if not dns.enabled or dns.server is None or not (network.domain or dns.domain):
+    """Where names of a network's guests are: its own domain or dnsDomain; "" without DNS.
+
+    DNS is a server that takes updates, or the dnsmasq that gives the network its leases.
+    """
+    by_dnsmasq = network.dhcp == DNSMASQ and bool(settings.dhcp.dnsmasq_names_dir)
+    base = (network.domain or settings.dns.domain or "").rstrip(".").lower()
+    if not base or not (_takes_updates(settings) or by_dnsmasq):
         return ""
-    base = (network.domain or dns.domain or "").rstrip(".").lower()
     return f"{sub_domain}.{base}" if sub_domain else base
+
+
+def _takes_updates(settings: Settings) -> bool:
+    return settings.dns.enabled and settings.dns.server is not None
 
 
 def named(nic: NicSpec, vm_name: str, network: Network, settings: Settings, sub: str) -> NicSpec:
@@ -72,6 +79,8 @@ def problems(
 def dns_entries(vm: Vm, settings: Settings) -> tuple[DnsEntry, ...]:
     """What stands in DNS of a VM: an entry for each interface that has a name."""
     owner = mark(vm, settings)
+    if not _takes_updates(settings):
+        return ()
     return tuple(
         DnsEntry(
             name=nic.fqdn,
@@ -81,7 +90,7 @@ def dns_entries(vm: Vm, settings: Settings) -> tuple[DnsEntry, ...]:
             reverse=settings.dns.reverse,
         )
         for nic in vm.spec.nics
-        if nic.fqdn is not None and nic.addresses and settings.dns.server is not None
+        if nic.fqdn is not None and nic.addresses
     )
 
 

@@ -90,3 +90,17 @@ def test_a_label_of_64_characters_a_wrong_sub_domain_and_a_name_twice_are_told_a
     assert "64 characters" in found[1].what
     found = list(naming.problems("db", (second,), "", (other,)))
     assert [(e.code, e.exit_code) for e in found] == [("E-NAME-IN-USE", 5)]
+
+
+def test_names_may_be_those_of_a_dnsmasq_alone() -> None:
+    alone = Settings(
+        dns=DnsSettings(domain="cloud.test"), dhcp=DhcpSettings(dnsmasq_names_dir="/n")
+    )
+    served = replace(LAN, dhcp="dnsmasq")
+    bare = NicSpec(index=0, network=1, mac="52:54:00:00:00:00", ip="10.0.0.1")
+    found = naming.named(bare, "web", served, alone, "")
+    assert found.fqdn == "web.cloud.test"
+    assert naming.dns_entries(vm(found), alone) == ()
+    (entry,) = naming.dhcp_entries(vm(found), (served,), alone)
+    assert entry.fqdn == "web.cloud.test"
+    assert naming.named(bare, "web", LAN, alone, "").fqdn is None
