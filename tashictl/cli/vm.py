@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from tashictl.cli import bulk, commands, console, desk, listings, output, power, waiting
 from tashictl.cli.desk import Desk
@@ -55,6 +56,7 @@ def show(face: Globals, name: str) -> None:
 @click.option("--user", default=None, metavar="U", help="The owner, if not the caller.")
 @click.option("--host", default=None, metavar="H", help="This host and no other.")
 @click.option("--count", default=None, metavar="N", help="NAME-0 to NAME-(N-1), at once.")
+@click.option("--probe", is_flag=True, help="Ask on the wire whether somebody has its address.")
 @waiting.options
 @click.pass_obj
 def create(
@@ -68,6 +70,7 @@ def create(
     user: str | None,
     host: str | None,
     count: str | None,
+    probe: bool,
     cloud_init: str | None,
     ssh_keys: tuple[str, ...],
     wait: str,
@@ -93,6 +96,8 @@ def create(
     )
     at = desk.sit_down(face)
     context = wiring.context_of(at)
+    if probe:
+        context = _probing(context)
     if count is None and output.only_columns(face, listings.vm_table(at.scene())):
         return 0
     with wiring.world_of(at) as world:
@@ -101,6 +106,13 @@ def create(
         patience = waiting.Patience(wait, timeout_s)
         begin = _create_one if count is None else _create_many
         return begin(at, world, context, raw, patience)
+
+
+def _probing(context: Context) -> Context:
+    """As if probeAddresses were set, for this command."""
+    settings = context.settings
+    dhcp = replace(settings.dhcp, probe=True)
+    return replace(context, settings=replace(settings, dhcp=dhcp))
 
 
 def _create_one(
