@@ -14,7 +14,7 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: packages $(BIN)/tashictl lint types ## lint, types, floor plan, fast tests, simulation, live tests
-	$(BIN)/pytest -rs -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -rs -n $(JOBS)
 
 demo: packages $(BIN)/tashictl ## the first evening: three lab hosts, VMs on all of them, nothing left
 	@$(BIN)/python -m demo $(DEMO)

@@ -6,9 +6,8 @@ from collections.abc import Generator
 import hypothesis
 import pytest
 
+from tests import sharing
 from tests.guard import GUARD, LIVE, TouchedTheWorld
-
-BOOTED = "booted"  # the group of tests/live/conftest.py
 
 # Timings vary on shared machines; in CI the same examples every time.
 hypothesis.settings.register_profile(
@@ -19,22 +18,15 @@ hypothesis.settings.load_profile("tashictl")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where two processes share the tests, a file stays together and what is longest comes first.
-
-    Files that say so by a group of their own go one after the other: whole machines are booted
-    there, and four at a time would be too slow for them.
-    """
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(config.rootpath))))
-    items.sort(key=lambda item: (not _is_booted(item), not item.path.is_relative_to(LIVE)))
+    """Where several processes share the tests, what takes longest begins first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: sharing.rank(item.nodeid.partition("::")[0]))
 
 
-def _is_booted(item: pytest.Item) -> bool:
-    group = item.get_closest_marker("xdist_group")
-    return group is not None and group.args == (BOOTED,)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Who gets which tests."""
+    return sharing.Shared(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

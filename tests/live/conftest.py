@@ -14,12 +14,6 @@ from tests.live.lab.hosts import Lab
 from tests.live.lab.runner import Tashictl
 
 _HERE = Path(__file__).parent
-# Where whole machines are booted, or time is looked at closely: one after the other.
-# Those that try scripts on this machine itself are another such group: they look at its processes.
-_BOOTED = (
-    *("booted", "booted_image", "make_demo", "net_aware", "net_booted", "net_guests", "net_lab"),
-    *("net_lost", "net_networkd", "net_render", "net_styles"),
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,11 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.live)
-            what = item.path.stem.removeprefix("test_")
-            if what in _BOOTED:
-                item.add_marker(pytest.mark.xdist_group("booted"))
-            elif what.startswith(("script_", "probe", "net_words")):
-                item.add_marker(pytest.mark.xdist_group("ground"))
 
 
 def give_up(reason: str) -> None:
