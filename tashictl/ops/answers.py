@@ -123,5 +123,7 @@ def refusal(host: str, why: str, value: str) -> TashiError:
     }
     code, cause = texts.get(why, ("E-REFUSED", why))
     hint = f"tashictl host check {host}" if why in ("folder", "late") else ""
+    if why == "unclaimed":
+        hint = f"tashictl host add {host}"
     what = f"{host} refused: {value}".rstrip(": ")
     return StepFailed(code, what, cause=cause, hint=hint, host=host)
