@@ -153,9 +153,10 @@ def _create_many(
 def _say_created(face: Globals, at: Desk, vm: Vm, took_s: float, found: str | None = None) -> None:
     line = f"{vm.name} is {vm.state.name}"
     if vm.host:
-        known = next(
-            filter(None, (listings.address(nic, vm.observed) for nic in vm.spec.nics)), found
-        )
+        shown = (listings.address(nic, vm.observed) for nic in vm.spec.nics)
+        # Where it answered, if that is no port of its host's.
+        direct = found if all(nic.ssh_port is None for nic in vm.spec.nics) else None
+        known = direct or next(filter(None, shown), found)
         address = f" at {known}" if known else ""
         line += f" on {vm.host}{address}   ({units.show_seconds(took_s)})"
     else:

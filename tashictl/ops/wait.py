@@ -93,7 +93,7 @@ class _Watch:
         self._looked_s = self._begun_s - _LOOK_EVERY_S
         self._said = ""
         self._from_host = ""
-        self._through_s = self._begun_s  # when the host is tried next
+        self._through_s: dict[str, float] = {}  # when the host is tried next, by address
 
     def wait(self) -> Found:
         """Try, look, pause, until the goal is reached or the time is over."""
@@ -140,7 +140,7 @@ class _Watch:
                 self._said = f"{where}: {here.said}"
                 return None
             self._said = f"{where}: {here.said} from here{self._from_host}"
-            if not self._is_time_for_host():
+            if not self._is_time_for_host(address):
                 return None
         there = self._try(self._host, address, port, _THROUGH_S)
         self._from_host = f", {there.said} from {self._host.name}"
@@ -151,12 +151,12 @@ class _Watch:
             return Found(address=address, port=port, through=self._host.name)
         return None
 
-    def _is_time_for_host(self) -> bool:
+    def _is_time_for_host(self, address: str) -> bool:
         """Not at each turn: the host takes seconds to find out that nobody is there."""
         now_s = self._world.clock.monotonic_s()
-        if now_s < self._through_s:
+        if now_s < self._through_s.get(address, self._begun_s):
             return False
-        self._through_s = now_s + _THROUGH_EVERY_S
+        self._through_s[address] = now_s + _THROUGH_EVERY_S
         return True
 
     def _is_enough(self, seen: _Try, forwarded: bool) -> bool:
