@@ -62,16 +62,18 @@ same() { # whether the picture is that of file $1 again; a TAP may have gone or 
 
 STATUS = r"""
 held() { [ -e "$1" ] && ! flock -n -s "$1" true; }
-pending() {
+pending() (
   d=$NET/pending
   [ -d "$d" ] && [ "$(cat "$d/boot")" = "$(cat /proc/sys/kernel/random/boot_id)" ] || d=$NET/last
-  [ -d "$d" ] || return 0
-  echo "place ${d##*/}"
+  cd "$d" 2>/dev/null || return 0
   for k in token stage who cluster since detail; do
-    [ ! -s "$d/$k" ] || echo "$k $(head -n 1 "$d/$k" | head -c 300)"
+    [ ! -s "$k" ] || echo "$k $(head -n 1 "$k" | head -c 300)"
   done
-  [ ! -s "$d/due" ] || echo "left $(($(cat "$d/due") - $(cut -d. -f1 /proc/uptime)))"
-  ! held "$d/timer.lock" || echo "timer alive"; }
+  [ ! -s due ] || echo "left $(($(cat due) - $(cut -d. -f1 /proc/uptime)))"
+  ! held timer.lock || echo "timer alive"
+  # Last: whoever ends the change moves the folder away, also while it is read.
+  if [ "$(cat token)" = "$(cat "$NET/pending/token" 2>/dev/null)" ]; then d=pending; else d=last; fi
+  echo "place $d"; )
 """
 
 # What going back writes must find room, however full the folder has become since.
