@@ -13,8 +13,8 @@ from xdist.scheduler import LoadScopeScheduling
 # Whole machines are booted there, or time is looked at closely: four machines at a time would be
 # too slow for them.
 BOOTED = (
-    *("booted", "net_aware", "net_booted", "net_guests", "net_lost", "net_networkd"),
-    "net_styles",
+    *("booted", "booted_image", "make_demo", "net_aware", "net_booted", "net_guests", "net_lab"),
+    *("net_lost", "net_networkd", "net_render", "net_styles"),
 )
 # They try scripts on this machine itself, and look at its processes.
 _GROUND = ("script_", "probe", "net_words")
