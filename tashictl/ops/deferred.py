@@ -8,15 +8,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tashictl.errors import Conflict, TashiError, Unreachable
+from tashictl.model.audit import Change
 from tashictl.model.event import Problem
 from tashictl.model.naming import Deferred, DnsEntry, owner_of
 from tashictl.model.state import State
 from tashictl.model.vm import Vm
-from tashictl.ops import naming
+from tashictl.ops import naming, naming_many
 from tashictl.ops.context import Context
 from tashictl.ops.ports import World
-
-_AT_ONCE = 200  # removals that travel together
 
 
 class Worked(Struct, frozen=True, kw_only=True):
@@ -35,9 +34,8 @@ def work(world: World, context: Context, until_s: float) -> tuple[Worked, ...]:
     removals = [w for w in waiting if not w.add]
     done: list[Worked] = []
     down: dict[str, TashiError] = {}
-    for some in _groups(removals):
-        if world.clock.monotonic_s() < until_s:
-            done += _told(world, _remove(world, context, some, down))
+    if removals and world.clock.monotonic_s() < until_s:
+        done += _told(world, _remove(world, context, removals, down))
     for one in (w for w in waiting if w.add):
         if world.clock.monotonic_s() < until_s:
             done += _add(world, context, one, down)
@@ -60,13 +58,6 @@ def problems(state: State) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def _groups(removals: list[Deferred]) -> Iterable[list[Deferred]]:
-    dns = [w for w in removals if isinstance(w.entry, DnsEntry)]
-    for first in range(0, len(dns), _AT_ONCE):
-        yield dns[first : first + _AT_ONCE]
-    yield from ([w] for w in removals if not isinstance(w.entry, DnsEntry))
-
-
 def _server(one: Deferred) -> str:
     return "dns" if isinstance(one.entry, DnsEntry) else one.entry.driver
 
@@ -75,18 +66,9 @@ def _remove(
     world: World, context: Context, some: list[Deferred], down: dict[str, TashiError]
 ) -> list[Worked]:
     """Nobody else adds what is removed here: its VM is gone, and a mark names one VM only."""
-    known = down.get(_server(some[0]))
-    if known is not None:
-        return [Worked(work=one, error=known) for one in some]
-    try:
-        entries = [one.entry for one in some if isinstance(one.entry, DnsEntry)]
-        if entries:
-            errors = world.names.dns(context.settings.dns).remove(entries)
-        else:
-            errors = [naming.change(world, context, some[0].entry, add=False)]
-    except TashiError as error:
-        errors = [error] * len(some)
-    found = [Worked(work=one, error=e) for one, e in zip(some, errors, strict=True)]
+    wishes = [Change(entry=one.entry, add=False) for one in some]
+    errors = naming_many.change_all(world, context, wishes)
+    found = [Worked(work=one, error=errors[wish]) for one, wish in zip(some, wishes, strict=True)]
     _note_down(found, down)
     return found
 

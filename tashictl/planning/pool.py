@@ -12,6 +12,7 @@ from tashictl.model.inventory import Inventory
 from tashictl.model.naming import Deferred, DhcpEntry, DnsEntry
 from tashictl.model.network import Network
 from tashictl.model.state import Quarantined
+from tashictl.planning.net import usage
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -74,7 +75,7 @@ def choose(network: Network, inventory: Inventory, taken: Held, *, v6: bool, tur
     text = network.range6 if v6 else network.range
     if not text:
         return ""
-    first, last = _ends(text)
+    first, last = usage.ends(text)
     spans = sorted(shut(network, inventory, v6=v6))
     place = first + turn % (last - first + 1)
     wrapped = False
@@ -98,7 +99,7 @@ def shut(network: Network, inventory: Inventory, *, v6: bool) -> Iterator[tuple[
     """Spans of addresses, as numbers with both ends, that no guest gets on the network."""
     for span in network.exclude:
         if (":" in span) == v6:
-            yield _ends(span)
+            yield usage.ends(span)
     single = [network.gateway, network.gateway6, *network.dns]
     single += [network.host_address, network.host_address6]
     for host in inventory.hosts:
@@ -129,11 +130,6 @@ def _number(text: str | None, *, v6: bool) -> int | None:
     return int(address) if (address.version == 6) == v6 else None
 
 
-def _ends(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
-    return int(ip_address(first)), int(ip_address(last or first))
-
-
 def _text(number: int, *, v6: bool) -> str:
     if v6:
         return str(ip_address(number.to_bytes(16, "big")))
@@ -143,19 +139,14 @@ def _text(number: int, *, v6: bool) -> str:
 def count(network: Network, inventory: Inventory, taken: Held, *, v6: bool) -> str:
     """The numbers of a range of which nothing is left, in words."""
     text = (network.range6 if v6 else network.range) or ""
-    first, last = _ends(text)
-    size = last - first + 1
-    out = 0
-    done = first - 1
-    for low, high in sorted(shut(network, inventory, v6=v6)):
-        start, end = max(low, done + 1), min(high, last)
-        out += max(0, end - start + 1)
-        done = max(done, end)
+    first, last = usage.ends(text)
+    spans = shut(network, inventory, v6=v6)
+    out = usage.size((max(low, first), min(high, last)) for low, high in spans)
     known = (*taken.vms, *taken.resting, *taken.waiting)
     numbers = {a: _number(a, v6=v6) for a in known}
     inside = {a for a, n in numbers.items() if n is not None and first <= n <= last}
     resting = [k for a, k in taken.resting.items() if a in inside and a not in taken.vms]
-    parts = [f"{size} addresses", f"{len(inside & taken.vms.keys())} of VMs"]
+    parts = [f"{last - first + 1} addresses", f"{len(inside & taken.vms.keys())} of VMs"]
     if out:
         parts.append(f"{out} kept out")
     if resting:

@@ -22,11 +22,8 @@ def steps(vm: Vm, host: str, networks: Iterable[Network], settings: Settings) ->
 
 def removal(vm: Vm, host: str, networks: Iterable[Network], settings: Settings) -> Plan:
     """Take back, in the other order."""
-    at = paths.at(host, vm.uuid, settings)
-    return (
-        *(RemoveDns(**at, entry=e) for e in reversed(naming.dns_entries(vm, settings))),
-        *(RemoveDhcp(**at, entry=e) for e in reversed(naming.dhcp_entries(vm, networks, settings))),
-    )
+    back = (reverse(step) for step in reversed(steps(vm, host, networks, settings)))
+    return tuple(step for step in back if step is not None)
 
 
 def reverse(step: Step) -> Step | None:

@@ -17,20 +17,20 @@ def of(network: Network, held: Iterable[str]) -> tuple[int | None, int | None]:
     text = network.range or network.range6
     if not text:
         return None, None
-    first, last = _ends(text)
-    spans = [_ends(e) for e in network.exclude]
+    first, last = ends(text)
+    spans = [ends(e) for e in network.exclude]
     used = {n for a in held if first <= (n := _number(a)) <= last and _same(a, text)}
     shut = [
         (max(low, first), min(high, last))
         for e, (low, high) in zip(network.exclude, spans, strict=True)
         if _same(e, text)
     ]
-    excluded = _size(shut)
+    excluded = size(shut)
     open_used = [n for n in used if not any(low <= n <= high for low, high in shut)]
     return len(used), last - first + 1 - excluded - len(open_used)
 
 
-def _size(spans: Iterable[tuple[int, int]]) -> int:
+def size(spans: Iterable[tuple[int, int]]) -> int:
     """How many numbers lie in any of the spans, which may overlap."""
     total, done = 0, -1
     for low, high in sorted(spans):
@@ -41,7 +41,8 @@ def _size(spans: Iterable[tuple[int, int]]) -> int:
     return total
 
 
-def _ends(text: str) -> tuple[int, int]:
+def ends(text: str) -> tuple[int, int]:
+    """The first and last address of ``first-last``, or of one alone, as numbers."""
     first, _, last = text.partition("-")
     return _number(first), _number(last or first)
 
