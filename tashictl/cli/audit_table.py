@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from tashictl.cli import filters, options, output, text
-from tashictl.cli.options import Globals, Output
+from tashictl.cli import output, text
+from tashictl.cli.options import Globals
 from tashictl.cli.tables import Column, Shown, Table
 from tashictl.model.audit import Disagreement
 from tashictl.planning.audit import repairs
@@ -125,17 +125,7 @@ def _record(row: Row) -> dict[str, object]:
 
 def emit(face: Globals, rows: Sequence[Row], closing: str) -> None:
     """Print the rows; for people each with both sides, what mends it below, and a closing line."""
-    if face.output is not Output.TABLE or face.columns is not None:
-        output.emit_list(face, rows, table())
-        return
-    if face.filter is not None:
-        terms = filters.parse(face.filter)
-        rows = [row for row in rows if filters.matches(terms, _record(row))]
-    streams = face.streams
-    paint = options.paint_for(streams.stdout, face.color, streams.env)
-    width = options.width_of(streams.stdout, streams.env)
-    lines = [*_lines(rows, width, paint), text.visible(closing)]
-    output.write(face, "".join(f"{line}\n" for line in lines))
+    output.emit_told(face, rows, table(), _lines, closing)
 
 
 def _lines(rows: Iterable[Row], width: int | None, paint: text.Paint) -> Iterator[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from tashictl.cli import filters, options, output, text
-from tashictl.cli.options import Globals, Output
+from tashictl.cli import output, text
+from tashictl.cli.options import Globals
 from tashictl.cli.tables import Column, Shown, Table
 from tashictl.planning.doctor.findings import Finding, Severity, counts, worst_first
 
@@ -83,18 +83,8 @@ def _first(remedy: str) -> str:
 def emit(face: Globals, rows: Sequence[Row], every: bool, looked_at: str) -> None:
     """Print what is not well, or all; for people as a list with a closing line of counts."""
     shown = [r for r in rows if every or r.fixed or r.finding.severity is not Severity.OK]
-    if face.output is not Output.TABLE or face.columns is not None:
-        output.emit_list(face, shown, table())
-        return
-    if face.filter is not None:
-        terms = filters.parse(face.filter)
-        shown = [row for row in shown if filters.matches(terms, _record(row))]
-    streams = face.streams
-    paint = options.paint_for(streams.stdout, face.color, streams.env)
-    width = options.width_of(streams.stdout, streams.env)
     closing = f"{looked_at}: {counts(row.finding.severity for row in rows)}"
-    lines = [*_lines(shown, width, paint), closing]
-    output.write(face, "".join(f"{line}\n" for line in lines))
+    output.emit_told(face, shown, table(), _lines, closing)
 
 
 def _lines(rows: Iterable[Row], width: int | None, paint: text.Paint) -> Iterator[str]:

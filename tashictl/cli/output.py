@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -52,6 +52,30 @@ def emit_list(face: Globals, rows: Iterable[Row], table: Table[Row]) -> None:
         write(
             face, _csv(face, keys, records) if face.output is Output.CSV else _dump(face, records)
         )
+
+
+def emit_told(
+    face: Globals,
+    rows: Sequence[Row],
+    table: Table[Row],
+    lines: Callable[[Sequence[Row], int | None, text.Paint], Iterable[str]],
+    closing: str,
+) -> None:
+    """Print rows in words, by `lines` and a closing one; as any list to programs and with -c.
+
+    `lines` gets the rows that fit the filter, the width of the terminal and its painter.
+    """
+    if face.output is not Output.TABLE or face.columns is not None:
+        emit_list(face, rows, table)
+        return
+    if face.filter is not None:
+        terms = filters.parse(face.filter)
+        rows = [row for row in rows if filters.matches(terms, table.record(row))]
+    streams = face.streams
+    paint = options.paint_for(streams.stdout, face.color, streams.env)
+    width = options.width_of(streams.stdout, streams.env)
+    told = [*lines(rows, width, paint), text.visible(closing)]
+    write(face, "".join(f"{line}\n" for line in told))
 
 
 def only_columns(face: Globals, table: Table[Row]) -> bool:
